@@ -1,0 +1,1 @@
+"""An event store on PostgreSQL and the runtime that runs its subscriptions."""
