@@ -1,0 +1,7 @@
+"""What users write: handlers, their declaration and their outcomes. Never imports the runtime."""
+
+from .context import Context
+from .declaration import HandlerOptions, handler
+from .outcome import Ack, Outcome, Retry, Skip, Stop
+
+__all__ = ["Ack", "Context", "HandlerOptions", "Outcome", "Retry", "Skip", "Stop", "handler"]

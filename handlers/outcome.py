@@ -1,0 +1,56 @@
+"""What a handler may answer. Pure data: the runtime decides what follows from it.
+
+A handler that returns None has finished the event, as with `Ack()`. Any outcome may be returned or raised.
+"""
+
+from __future__ import annotations
+
+
+class Outcome(Exception):  # noqa: N818 - an answer of the handler, not an error
+    """Base of all outcomes; an exception so that it can be raised from deep inside a handler."""
+
+
+class Ack(Outcome):
+    """The event is finished. The same as returning None; mirrors `EventStore.ack/2`."""
+
+
+class Retry(Outcome):
+    """Call the handler with this event again later; only its own partition waits meanwhile.
+
+    A retry that the handler asked for is never exhausted; `max_attempts` counts exceptions only.
+
+    Args:
+        after: Seconds to wait, 0 or more; None (default) takes the subscription's back-off.
+        reason: One sentence for the log.
+    """
+
+    def __init__(self, after: float | None = None, reason: str = "the handler asked for a retry") -> None:
+        super().__init__(after, reason)
+        if after is not None and after < 0:
+            raise ValueError(f"Retry(after={after}): the wait must be 0 seconds or more")
+        self.after = after
+        self.reason = reason
+
+
+class Skip(Outcome):
+    """Leave this event out for good; it is logged and counted.
+
+    Args:
+        reason: One sentence for the log.
+    """
+
+    def __init__(self, reason: str = "the handler skipped it") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Stop(Outcome):
+    """Halt the subscription at this event; other subscriptions run on. A restart of the runtime tries it again.
+
+    Args:
+        reason: One sentence for the log and the status.
+    """
+
+    def __init__(self, reason: str = "the handler asked to stop") -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -1,0 +1,171 @@
+"""Finds handlers by dotted path and settles their options: configuration over decorator over default.
+
+The only place that imports user code. Every mistake found here is a `ConfigurationError` that names the
+subscription, the option, its value and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from ..store.errors import ConfigurationError
+from ..store.types import ALL_STREAM, StartFrom
+from .declaration import HandlerFunction, HandlerOptions, KeyFunction, declared_options
+from .partition import BUILT_IN, is_path
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription with every option settled; see `HandlerOptions` for their meaning.
+
+    Attributes:
+        handler: Dotted path of the handler, "package.module:function".
+        partition_by: The option; `DECLARED` where the decorator gave a function, which travels by its name only.
+    """
+
+    name: str
+    handler: str
+    stream: str = ALL_STREAM
+    concurrency: int = 1
+    partition_by: str | None = None
+    start_from: StartFrom = "origin"
+    transactional: bool = False
+    transaction_size: int = 100
+    buffer_size: int = 100
+    max_size: int = 5_000
+    checkpoint_threshold: int = 1_000
+    checkpoint_after: float = 0.1
+    max_attempts: int = 10
+    retry_backoff_min: float = 0.5
+    retry_backoff_max: float = 60.0
+    on_exhausted: Literal["halt", "skip"] = "halt"
+
+
+DECLARED = "@handler"
+"""Stands for "the function that the handler's decorator gives" in `Subscription.partition_by`."""
+
+_AT_LEAST_ONE = (
+    "concurrency",
+    "transaction_size",
+    "buffer_size",
+    "max_size",
+    "checkpoint_threshold",
+    "max_attempts",
+)
+_NOT_NEGATIVE = ("checkpoint_after", "retry_backoff_min", "retry_backoff_max")
+
+
+def extend_path(python_path: Sequence[str]) -> None:
+    """Makes the user's own project importable: the given folders, and the working directory, come first."""
+    for folder in reversed(["", *python_path]):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+
+
+def load_function(path: str, *, where: str) -> HandlerFunction:
+    """Imports a function by its dotted path.
+
+    Args:
+        path: "package.module:function".
+        where: The place that named it, for the error.
+
+    Raises:
+        ConfigurationError: Not such a path, no such module or function, or the import of the module failed.
+    """
+    module_name, colon, function_name = path.partition(":")
+    if not colon or not module_name or not function_name:
+        raise ConfigurationError(f"{where}: {path!r} is not a dotted path; write it as 'package.module:function'")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            remedy = "set [runtime] python_path to the folder that holds it, or start in that folder"
+            raise ConfigurationError(f"{where}: there is no module {error.name!r}; {remedy}") from None
+        raise ConfigurationError(f"{where}: importing {module_name!r} failed: {error}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigurationError(f"{where}: importing {module_name!r} failed: {reason}") from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        near = difflib.get_close_matches(function_name, dir(module), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigurationError(f"{where}: module {module_name!r} has no {function_name!r}{hint}")
+    if not callable(function):
+        raise ConfigurationError(f"{where}: {path!r} is a {type(function).__name__}, not a function")
+    return function  # type: ignore[no-any-return]
+
+
+def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscription:
+    """Settles one subscription: imports its handler and lays the configuration's options over the decorator's.
+
+    Args:
+        path: Dotted path of the handler.
+        configured: What the configuration gives.
+        where: The place in the configuration, for errors.
+
+    Raises:
+        ConfigurationError: The handler or one of the options cannot work.
+    """
+    function = load_function(path, where=where)
+    _check_signature(function, path, where)
+    given = {**_given(declared_options(function)), **_given(configured)}
+    if not given.get("name"):
+        raise ConfigurationError(f'{where}: the subscription has no name; add name = "…" here or to @handler')
+    partition_by = given.pop("partition_by", None)
+    subscription = Subscription(handler=path, partition_by=_named(partition_by), **given)
+    _check_numbers(subscription, where)
+    _check_partition_by(subscription.partition_by, where)
+    return subscription
+
+
+def _given(options: HandlerOptions) -> dict[str, Any]:
+    """The options that are not None, by name."""
+    return {name: value for name in options.__struct_fields__ if (value := getattr(options, name)) is not None}
+
+
+def _named(partition_by: str | KeyFunction | None) -> str | None:
+    return DECLARED if callable(partition_by) else partition_by
+
+
+def _check_signature(function: HandlerFunction, path: str, where: str) -> None:
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{where}: {path!r} is 'async def'; declare the handler with a plain 'def'")
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        signature = inspect.signature(function)
+        raise ConfigurationError(f"{where}: {path!r} takes {signature}; a handler takes (event, context)") from None
+
+
+def _check_numbers(subscription: Subscription, where: str) -> None:
+    for name in _AT_LEAST_ONE:
+        value = getattr(subscription, name)
+        if value < 1:
+            raise ConfigurationError(f"{where}: {name} = {value}; it must be 1 or more")
+    for name in _NOT_NEGATIVE:
+        value = getattr(subscription, name)
+        if value < 0:
+            raise ConfigurationError(f"{where}: {name} = {value}; it must be 0 seconds or more")
+    if isinstance(subscription.start_from, int) and subscription.start_from < 0:
+        raise ConfigurationError(f"{where}: start_from = {subscription.start_from}; event numbers start at 0")
+
+
+def _check_partition_by(partition_by: str | None, where: str) -> None:
+    if partition_by is None or partition_by == DECLARED or partition_by in BUILT_IN or is_path(partition_by):
+        return
+    if ":" in partition_by:
+        load_function(partition_by, where=f"{where}: partition_by")
+        return
+    near = difflib.get_close_matches(partition_by, BUILT_IN, n=1)
+    hint = f"did you mean {near[0]!r}? It" if near else "it"
+    names = ", ".join(repr(name) for name in BUILT_IN)
+    raise ConfigurationError(
+        f"{where}: partition_by = {partition_by!r}; {hint} may be {names}, a path such as 'data.account_id', "
+        "or 'module:function'"
+    )
