@@ -1,0 +1,63 @@
+"""The options of a store, checked once and frozen.
+
+`EventStore` builds one from its arguments; the runtime builds one from its configuration. Nothing is read from the
+environment here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from .errors import ConfigurationError
+from .notifications import check_schema_name
+from .sql import DataType
+
+#: What an embedded PostgreSQL's URL starts with; the path of its directory follows.
+EMBEDDED = "embedded:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """Where the store is and how to talk to it. Mirrors the configuration of `EventStore` in commanded/eventstore.
+
+    Attributes:
+        url: A PostgreSQL URL or conninfo string, or "embedded:PATH" for a PostgreSQL of its own in that directory.
+        schema: The schema that holds the tables; default "public".
+        pool_size: The most connections at a time; default 10.
+        timeout: How long to wait for a free connection, and for each statement, in seconds; default 15.
+        connect_timeout: How long to wait for a connection to open, in seconds; default 10.
+        column_data_type: "bytea" (default) or "jsonb"; counts only when the schema is created, detected afterwards.
+        prepare_threshold: Runs of a statement before it is prepared on the server; default 5, None for never, as
+            needed behind a transaction-mode pooler without support for prepared statements.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+    """
+
+    url: str
+    schema: str = "public"
+    pool_size: int = 10
+    timeout: float = 15.0
+    connect_timeout: float = 10.0
+    column_data_type: DataType = "bytea"
+    prepare_threshold: int | None = 5
+
+    def __post_init__(self) -> None:
+        if not self.url:
+            raise ConfigurationError("the store's url is empty: give a postgresql:// URL or 'embedded:PATH'")
+        check_schema_name(self.schema)
+        check_data_type(self.column_data_type)
+        for name, value in (("timeout", self.timeout), ("connect_timeout", self.connect_timeout)):
+            if value <= 0:
+                raise ConfigurationError(f"{name} {value} is out of range: give seconds above 0")
+        if self.pool_size < 1:
+            raise ConfigurationError(f"pool_size {self.pool_size} is out of range: give at least 1")
+        if self.prepare_threshold is not None and self.prepare_threshold < 0:
+            raise ConfigurationError(f"prepare_threshold {self.prepare_threshold} is out of range: give 0 or more")
+
+
+def check_data_type(column_data_type: str) -> None:
+    """Raise `ConfigurationError` unless the columns can be of this type."""
+    if column_data_type not in get_args(DataType):
+        raise ConfigurationError(f"column_data_type {column_data_type!r} is not known: give 'bytea' or 'jsonb'")

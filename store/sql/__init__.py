@@ -1,0 +1,100 @@
+"""The SQL of the store: one statement per `.sql` file, loaded when this package is imported.
+
+Owns the text and its placeholders; knows nothing of connections. `append.py`, `read.py`, `streams.py`,
+`subscriptions.py` and `schema.py` ask for statements by file name. A name without a file fails at import.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Literal
+
+DataType = Literal["bytea", "jsonb"]
+
+NAMES = (
+    "append_events",
+    "append_many",
+    "begin_epoch",
+    "create_schema",
+    "create_subscription",
+    "delete_subscription",
+    "done_events",
+    "get_subscription",
+    "init_lock",
+    "inspect_schema",
+    "known_event_ids",
+    "list_subscriptions",
+    "notify",
+    "page_all",
+    "page_stream",
+    "read_backward",
+    "read_forward",
+    "record_done_events",
+    "runtime_schema",
+    "runtime_version",
+    "save_checkpoint",
+    "schema",
+    "schema_version",
+    "stream_heads",
+    "stream_info",
+    "subscription_lags",
+    "try_locks",
+    "unlock",
+)
+
+# Values travel as bytes in both directions, so that only the statement knows which type the columns have.
+_COLUMNS: Mapping[DataType, Mapping[str, str]] = MappingProxyType(
+    {
+        "bytea": {
+            "data": "e.data",
+            "metadata": "e.metadata",
+            "new_data": "n.data",
+            "new_metadata": "n.metadata",
+        },
+        "jsonb": {
+            "data": "convert_to(e.data::text, 'UTF8')",
+            "metadata": "convert_to(e.metadata::text, 'UTF8')",
+            "new_data": "convert_from(n.data, 'UTF8')::jsonb",
+            "new_metadata": "convert_from(n.metadata, 'UTF8')::jsonb",
+        },
+    }
+)
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_TEMPLATES = {name: files(__name__).joinpath(f"{name}.sql").read_text("utf-8").rstrip() for name in NAMES}
+
+
+class Statements(Mapping[str, str]):
+    """Every statement, written for one schema and one column type.
+
+    Args:
+        schema: The schema's name as PostgreSQL knows it; quotes in it are escaped here.
+        data_type: The type of the `data` and `metadata` columns, "bytea" or "jsonb".
+    """
+
+    __slots__ = ("_texts", "data_type", "schema")
+
+    def __init__(self, schema: str, data_type: DataType = "bytea") -> None:
+        self.schema = schema
+        self.data_type = data_type
+        values = {
+            "schema": schema.replace('"', '""'),
+            "schema_literal": schema.replace("'", "''"),
+            "data_type": data_type,
+            **_COLUMNS[data_type],
+        }
+        # One pass, so that a schema name which looks like a placeholder stays what it is.
+        self._texts = {
+            name: _PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in _TEMPLATES.items()
+        }
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)

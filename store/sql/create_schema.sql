@@ -1,0 +1,2 @@
+-- Creates the schema that will hold the tables. No binds.
+create schema "{schema}"
