@@ -1,0 +1,159 @@
+"""One channel between two processes: framed messages over a socket pair, and file descriptors with them.
+
+Each pair of processes has a channel of its own; nothing is shared between more than two, so that a killed
+process can tear only its own. Sockets are non-blocking: what the peer does not take yet waits in a buffer
+here, and a peer that stops reading never stops this process.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import socket
+import struct
+from collections import deque
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from .messages import Message
+
+Incoming = TypeVar("Incoming")
+
+_HEADER = struct.Struct("!I")
+_CHUNK = 256 * 1024
+_MOST_DESCRIPTORS = 16
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets, one for each process."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
+class Channel(Generic[Incoming]):
+    """This process's end of a channel.
+
+    Args:
+        sock: The socket; owned by the channel from here on.
+        incoming: The union of messages that may arrive.
+    """
+
+    def __init__(self, sock: socket.socket, incoming: Any) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._decoder: msgspec.msgpack.Decoder[Incoming] = msgspec.msgpack.Decoder(incoming)
+        self._received = bytearray()
+        self._unsent: deque[memoryview] = deque()
+        self._descriptors: deque[int] = deque()
+        self.closed = False
+        """True once the peer is gone or the channel was closed here; sending is a no-op from then on."""
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for a selector."""
+        return self._sock.fileno()
+
+    @property
+    def has_unsent(self) -> bool:
+        """True while something waits for the peer to read; watch for writability then."""
+        return bool(self._unsent)
+
+    def send(self, message: Message, descriptor: int | None = None) -> None:
+        """Sends a message, or buffers what the peer does not take at once.
+
+        Args:
+            message: The message.
+            descriptor: An open file descriptor to hand over with it; the caller keeps (and closes) its own.
+        """
+        if self.closed:
+            return
+        payload = _encoder.encode(message)
+        frame = memoryview(_HEADER.pack(len(payload)) + payload)
+        if descriptor is not None:
+            self._send_with(frame, descriptor)
+            return
+        self._unsent.append(frame)
+        if len(self._unsent) == 1:
+            self.flush()
+
+    def _send_with(self, frame: memoryview, descriptor: int) -> None:
+        """Sends a frame with a descriptor; control messages are few and small, so this one may wait."""
+        self._sock.setblocking(True)
+        try:
+            while self._unsent:
+                self.flush()
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+            sent = self._sock.sendmsg([frame], rights)
+            if sent < len(frame):
+                self._sock.sendall(frame[sent:])
+        except OSError:
+            self.close()
+        finally:
+            with contextlib.suppress(OSError):
+                self._sock.setblocking(False)
+
+    def flush(self) -> None:
+        """Sends what is buffered, as far as the peer takes it."""
+        while self._unsent:
+            frame = self._unsent[0]
+            try:
+                sent = self._sock.send(frame)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            if sent < len(frame):
+                self._unsent[0] = frame[sent:]
+            else:
+                self._unsent.popleft()
+
+    def receive(self) -> list[Incoming]:
+        """All complete messages that have arrived; sets `closed` when the peer is gone."""
+        self._fill()
+        messages: list[Incoming] = []
+        data, start = self._received, 0
+        while len(data) - start >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(data, start)
+            end = start + _HEADER.size + length
+            if len(data) < end:
+                break
+            messages.append(self._decoder.decode(memoryview(data)[start + _HEADER.size : end]))
+            start = end
+        if start:
+            del data[:start]
+        return messages
+
+    def _fill(self) -> None:
+        while not self.closed:
+            try:
+                chunk, ancillary, _, _ = self._sock.recvmsg(_CHUNK, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS))
+            except BlockingIOError:
+                return
+            except OSError:
+                chunk, ancillary = b"", []
+            for level, kind, data in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    self._descriptors.extend(array.array("i", data[: len(data) - len(data) % 4]))
+            if not chunk:
+                self.closed = True
+                return
+            self._received += chunk
+            if len(chunk) < _CHUNK:
+                return
+
+    def take_descriptor(self) -> int:
+        """The next descriptor that came with a message, in order of arrival; the caller closes it."""
+        return self._descriptors.popleft()
+
+    def close(self) -> None:
+        """Closes this end; the peer reads end-of-file."""
+        self.closed = True
+        self._unsent.clear()
+        while self._descriptors:
+            _close_descriptor(self._descriptors.popleft())
+        self._sock.close()
+
+
+def _close_descriptor(descriptor: int) -> None:
+    socket.close(descriptor)

@@ -1,0 +1,213 @@
+"""The command line: options in, one function call, an exit code out. Errors are one sentence, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from ..store.errors import ConfigurationError, EventStoreError
+from ..store.event_store import EventStore
+from . import commands
+from .config import RuntimeConfig, load_config
+from .demo.run import run_demo
+from .idle import is_idle, stuck
+from .launch import open_store, plan_node, run_node
+from .restart import ExitCode
+from .status import NodeStatus
+from .version import version
+
+DEFAULT_FILE = Path("supervisor.toml")
+
+app = typer.Typer(
+    name="eventstore-runtime",
+    help="Run the subscriptions that [bold]supervisor.toml[/bold] declares, and look after their event store.",
+    epilog="Examples:  [cyan]eventstore-runtime demo[/cyan] · [cyan]eventstore-runtime -c supervisor.toml[/cyan] · "
+    "[cyan]eventstore-runtime read '$all' --count 10[/cyan]",
+    rich_markup_mode="rich",
+    no_args_is_help=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", help="The configuration; ./supervisor.toml where it exists."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+UntilIdleOption = Annotated[bool, typer.Option("--until-idle", help="Exit 0 when every subscription has caught up.")]
+
+
+def main() -> NoReturn:
+    """The console script `eventstore-runtime`."""
+    code = ExitCode.OK
+    try:
+        app()
+    except ConfigurationError as error:
+        code = _complain(error, ExitCode.USAGE)
+    except EventStoreError as error:
+        code = _complain(error, ExitCode.FAILED)
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does; nothing more can be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(int(code))
+
+
+def _complain(error: Exception, code: ExitCode) -> ExitCode:
+    for line in str(error).splitlines():
+        typer.echo(f"error: {line}", err=True)
+    return code
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eventstore-runtime {version()}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    config: ConfigOption = None,
+    until_idle: UntilIdleOption = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Without a command: the same as [bold]run[/bold]."""
+    context.obj = config
+    if context.invoked_subcommand is None:
+        run(context, config, until_idle)
+
+
+@app.command(epilog="Example: eventstore-runtime run -c supervisor.toml --until-idle")
+def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilIdleOption = False) -> None:
+    """Run this node until SIGTERM or Ctrl-C; a second one hurries it."""
+    settings = _load(config or context.obj, needed=True)
+    problem = ""
+
+    def observe(status: NodeStatus, _: Any) -> bool:
+        nonlocal problem
+        problem = stuck(status)
+        return until_idle and (bool(problem) or is_idle(status))
+
+    with open_store(settings) as store:
+        code = run_node(plan_node(settings, store), observe)
+    if until_idle and problem:
+        typer.echo(f"error: {problem}", err=True)
+        code = ExitCode.FAILED
+    raise typer.Exit(int(code))
+
+
+@app.command(epilog="Example: EVENTSTORE__STORE__URL=postgresql://localhost/app eventstore-runtime init")
+def init(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Create the schema's tables where they are missing; safe to run again, and from many nodes at once."""
+    with _store(config or context.obj) as store:
+        done = store.init()
+        typer.echo(msgspec.json.encode(done).decode() if as_json else commands.describe_init(done, store.schema))
+
+
+@app.command(epilog="Example: eventstore-runtime demo --git ~/src/project --until-idle")
+def demo(
+    git: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The repository; the one you stand in by default.")
+    ] = None,
+    until_idle: UntilIdleOption = False,
+    as_json: JsonOption = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the embedded store; in your cache by default.")
+    ] = None,
+) -> None:
+    """Turn a git history into events and run the full runtime on them."""
+    console = Console(stderr=as_json, soft_wrap=False)
+    code = run_demo(git, until_idle=until_idle or as_json, as_json=as_json, data_dir=data_dir, console=console)
+    raise typer.Exit(int(code))
+
+
+@app.command(epilog="Example: eventstore-runtime status --json")
+def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show every subscription: checkpoint, head, lag and owner, as the database knows them."""
+    with _store(config or context.obj) as store:
+        lags = store.subscription_lags()
+    if as_json:
+        typer.echo(msgspec.json.encode(lags).decode())
+    else:
+        Console().print(commands.lag_table(lags))
+
+
+@app.command(
+    epilog='Example: echo \'{"event_type": "Opened", "data": {"n": 1}}\' | eventstore-runtime append account-1'
+)
+def append(
+    context: typer.Context,
+    stream: Annotated[str, typer.Argument(help="The stream to append to.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="FILE.jsonl|-", help="One event a line; - is standard input.")
+    ] = "-",
+    expected: Annotated[
+        str, typer.Option(metavar="VERSION", help="any_version, no_stream, stream_exists, or a number.")
+    ] = "any_version",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Append events to a stream, all or none. A line: {"event_type": …, "data": …, "metadata": …, "event_id": …}."""
+    events = commands.read_events(source)
+    with _store(config or context.obj) as store:
+        result = store.append_to_stream(stream, commands.expected_version(expected), events)
+    typer.echo(msgspec.json.encode(result).decode() if as_json else commands.describe_append(result, len(events)))
+
+
+@app.command(epilog="Example: eventstore-runtime read account-1 --backward --count 5 --json")
+def read(
+    context: typer.Context,
+    stream: Annotated[str, typer.Argument(help="The stream, or $all.")],
+    start: Annotated[
+        int | None, typer.Option("--start", metavar="N", help="First version to read; the end for --backward.")
+    ] = None,
+    count: Annotated[int, typer.Option(metavar="N", help="Most events to read.", min=1)] = 1_000,
+    backward: Annotated[bool, typer.Option("--backward", help="Newest first.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a stream's events; with --json one object a line, fit for `append`."""
+    with _store(config or context.obj) as store:
+        if backward:
+            events = store.read_stream_backward(stream, -1 if start is None else start, count)
+        else:
+            events = store.read_stream_forward(stream, start or 0, count)
+    for event in events:
+        typer.echo(commands.event_json(event) if as_json else commands.event_line(event))
+
+
+def _load(path: Path | None, *, needed: bool = False) -> RuntimeConfig:
+    if path is None and DEFAULT_FILE.exists():
+        path = DEFAULT_FILE
+    if path is None and needed:
+        raise ConfigurationError(
+            f"there is no {DEFAULT_FILE} in {Path.cwd()}; give one with -c FILE, or try `eventstore-runtime demo`"
+        )
+    return load_config(path, os.environ)
+
+
+@contextmanager
+def _store(path: Path | None) -> Iterator[EventStore]:
+    """The configured store, ready for use; an embedded one is started, and created where it is new."""
+    config = _load(path)
+    with open_store(config) as plan:
+        store = EventStore(
+            plan.url,
+            schema=plan.schema,
+            pool_size=1,
+            timeout=plan.timeout,
+            column_data_type=config.store.column_data_type,
+        )
+        with store:
+            yield store

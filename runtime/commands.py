@@ -1,0 +1,122 @@
+"""What the commands read and print: lines of JSON into events, results into text. Pure but for reading the input."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from rich import box
+from rich.table import Table
+
+from ..store.errors import ConfigurationError
+from ..store.schema import Initialised
+from ..store.serializer import JsonSerializer
+from ..store.types import AppendResult, EventData, Expected, ExpectedVersion, RecordedEvent, SubscriptionLag
+
+_TAKEN = EventData.__struct_fields__
+_IGNORED = tuple(name for name in RecordedEvent.__struct_fields__ if name not in _TAKEN)
+_ID_FIELDS = ("event_id", "causation_id", "correlation_id")
+
+
+def read_events(source: str) -> list[EventData]:
+    """The events of a JSON Lines file; "-" is standard input.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or a line is not an event; names the line.
+    """
+    if source == "-":
+        name, content = "standard input", sys.stdin.buffer.read()
+    else:
+        name = source
+        try:
+            content = Path(source).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {source}: {error.strerror}") from None
+    lines = content.split(b"\n")
+    return [_event(line, f"{name}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _event(line: bytes, where: str) -> EventData:
+    try:
+        fields = msgspec.json.decode(line)
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"{where}: this is not JSON: {error}") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("event_type"), str) or "data" not in fields:
+        raise ConfigurationError(f'{where}: an event is an object with "event_type" (a string) and "data"')
+    for key in fields:
+        if key not in _TAKEN and key not in _IGNORED:
+            near = difflib.get_close_matches(key, _TAKEN, n=1)
+            hint = f'; did you mean "{near[0]}"?' if near else f"; it may have {', '.join(_TAKEN)}"
+            raise ConfigurationError(f'{where}: an event has no "{key}"{hint}')
+    taken: dict[str, Any] = {key: value for key, value in fields.items() if key in _TAKEN}
+    for key in _ID_FIELDS:
+        if taken.get(key) is not None:
+            taken[key] = _uuid(taken[key], key, where)
+    return EventData(**taken)
+
+
+def _uuid(value: Any, key: str, where: str) -> UUID:
+    try:
+        return UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigurationError(f'{where}: "{key}" is {value!r}, not a UUID') from None
+
+
+def expected_version(text: str) -> Expected:
+    """An expected version as the command line gives it.
+
+    Raises:
+        ConfigurationError: Neither a kind nor a number of 0 or more.
+    """
+    if text.isdecimal() and text.isascii():
+        return int(text)
+    try:
+        return ExpectedVersion(text)
+    except ValueError:
+        kinds = ", ".join(ExpectedVersion)
+        raise ConfigurationError(f"--expected {text!r} is unknown; give {kinds}, or a version such as 3") from None
+
+
+def describe_init(done: Initialised, schema: str) -> str:
+    """What `init` did, in one line."""
+    changes = [name.replace("_", " ") for name in done.__struct_fields__ if getattr(done, name) is True]
+    return f"schema {schema!r}: {', '.join(changes)}" if changes else f"schema {schema!r} was complete already"
+
+
+def describe_append(result: AppendResult, number: int) -> str:
+    """What `append` did, in one line."""
+    events = "1 event" if number == 1 else f"{number} events"
+    return f"appended {events} to {result.stream_uuid}, now at version {result.stream_version}"
+
+
+def event_json(event: RecordedEvent) -> str:
+    """An event as one line of JSON."""
+    return JsonSerializer().serialize({name: getattr(event, name) for name in event.__struct_fields__}).decode()
+
+
+def event_line(event: RecordedEvent) -> str:
+    """An event as one line of text."""
+    data = JsonSerializer().serialize(event.data).decode()
+    return (
+        f"{event.event_number}  {event.created_at:%Y-%m-%d %H:%M:%S}  {event.stream_uuid}  {event.event_type}  {data}"
+    )
+
+
+def lag_table(lags: Sequence[SubscriptionLag]) -> Table:
+    """All subscriptions as a table."""
+    table = Table(box=box.SIMPLE)
+    for heading in ("Subscription", "Stream"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("Last seen", "Head", "Lag"):
+        table.add_column(heading, justify="right")
+    table.add_column("Owner")
+    for lag in lags:
+        owner = (lag.node or "another runtime") if lag.is_locked else "nobody"
+        seen = "-" if lag.last_seen is None else f"{lag.last_seen:,}"
+        table.add_row(lag.subscription_name, lag.stream_uuid, seen, f"{lag.head:,}", f"{lag.lag:,}", owner)
+    return table

@@ -1,0 +1,92 @@
+"""Resolves the declared handlers in a process of its own, before anything else starts.
+
+The supervisor imports no user code, yet needs the options that handlers declare. A short-lived child imports
+the handlers, settles every option, and answers with plain data, or with the one thing that is wrong.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from ..handlers.declaration import HandlerOptions
+from ..handlers.resolve import Subscription, extend_path, resolve
+from ..store.errors import ConfigurationError
+from .actor import die_with_parent, ignore_signals
+from .channel import socket_pair
+from .spawn import start_process
+
+
+class DeclaredHandler(msgspec.Struct, frozen=True):
+    """One `[[subscriptions]]` entry: where it stands, its handler, and the options given there."""
+
+    where: str
+    handler: str
+    options: dict[str, Any]
+
+
+class _Request(msgspec.Struct, frozen=True):
+    python_path: tuple[str, ...]
+    handlers: tuple[DeclaredHandler, ...]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    subscriptions: tuple[Subscription, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def inspect_handlers(
+    method: Literal["forkserver", "spawn"], python_path: Sequence[str], handlers: Sequence[DeclaredHandler]
+) -> tuple[Subscription, ...]:
+    """Imports the handlers in a child process and settles their options.
+
+    Raises:
+        ConfigurationError: One line for each handler that cannot run as configured.
+    """
+    request = msgspec.msgpack.encode(_Request(tuple(python_path), tuple(handlers)))
+    ours, theirs = socket_pair()
+    with ours:
+        with theirs:
+            process = start_process(method, inspector_main, (request, theirs), "inspector")
+        answer = _read_all(ours)
+    process.join()
+    if not answer:
+        raise ConfigurationError(
+            f"importing the handlers ended the process that did it (exit code {process.exitcode}); "
+            f"import them by hand to see why: {', '.join(h.handler for h in handlers)}"
+        )
+    decoded = msgspec.msgpack.decode(answer, type=_Answer)
+    if decoded.problems:
+        raise ConfigurationError("\n".join(decoded.problems))
+    return decoded.subscriptions
+
+
+def inspector_main(request_bytes: bytes, answer_to: socket.socket) -> None:
+    """Runs in the child: answers with subscriptions or problems, as MessagePack, and ends."""
+    ignore_signals()
+    die_with_parent(answer_to)
+    request = msgspec.msgpack.decode(request_bytes, type=_Request)
+    extend_path(request.python_path)
+    answer_to.sendall(msgspec.msgpack.encode(_inspect(request)))
+    answer_to.close()
+
+
+def _inspect(request: _Request) -> _Answer:
+    subscriptions, problems = [], []
+    for declared in request.handlers:
+        try:
+            options = HandlerOptions(**declared.options)
+            subscriptions.append(resolve(declared.handler, options, where=declared.where))
+        except ConfigurationError as error:
+            problems.append(str(error))
+    return _Answer(tuple(subscriptions), tuple(problems))
+
+
+def _read_all(sock: socket.socket) -> bytes:
+    chunks = []
+    while chunk := sock.recv(65536):
+        chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,127 @@
+"""From the configuration to a running node: store, handlers, plan, supervisor.
+
+Runs in the process that becomes the supervisor, before its first child. Used by the commands `run` and `demo`,
+and by anybody who embeds the runtime.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import structlog
+
+from ..store.connection import connect
+from ..store.embedded import EmbeddedServer
+from ..store.errors import ConfigurationError
+from ..store.schema import initialise
+from ..store.settings import EMBEDDED
+from .backoff import Backoff
+from .config import RuntimeConfig, SubscriptionConfig
+from .inspector import DeclaredHandler, inspect_handlers
+from .logs import configure_logging
+from .plan import LogPlan, MonitorPlan, NodePlan, StorePlan
+from .restart import ExitCode, RestartPolicy
+from .supervisor import Observer, Supervisor
+from .topology import ChildSpec, process_tree
+
+
+@contextmanager
+def open_store(config: RuntimeConfig) -> Iterator[StorePlan]:
+    """The store to connect to; an embedded one runs, with its schema, until the block is left.
+
+    Raises:
+        ConfigurationError: The embedded PostgreSQL is not installed, or its folder cannot be used.
+    """
+    url = config.store.url
+    if not url.startswith(EMBEDDED):
+        yield _store_plan(config, url)
+        return
+    with EmbeddedServer.acquire(url.removeprefix(EMBEDDED)) as server:
+        plan = _store_plan(config, server.url)
+        connection = connect(server.url, "init", timeout=config.store.timeout)
+        try:
+            initialise(connection, config.store.schema, config.store.column_data_type)
+        finally:
+            connection.close()
+        yield plan
+
+
+def plan_node(config: RuntimeConfig, store: StorePlan) -> NodePlan:
+    """What the node is to run: every option settled, every handler found.
+
+    Raises:
+        ConfigurationError: Nothing is declared, or something declared cannot run.
+    """
+    if not config.subscriptions:
+        raise ConfigurationError("no subscription is declared; add a [[subscriptions]] entry with name and handler")
+    node, restart = config.runtime, config.restart
+    handlers = [_declared(subscription) for subscription in config.subscriptions]
+    backoff = Backoff(minimum=restart.backoff_min, maximum=restart.backoff_max, jitter=restart.jitter)
+    return NodePlan(
+        node=node.name,
+        store=store,
+        subscriptions=inspect_handlers(node.start_method, node.python_path, handlers),
+        python_path=tuple(node.python_path),
+        monitor=MonitorPlan(enabled=config.monitor.enabled, host=config.monitor.host, port=config.monitor.port),
+        log=LogPlan(level=config.log.level, format=config.log.format),
+        restart=RestartPolicy(backoff=backoff, reset_after=restart.reset_after),
+        start_method=node.start_method,
+        grace=node.grace,
+        heartbeat_interval=node.heartbeat_interval,
+        heartbeat_timeout=node.heartbeat_timeout,
+        lock_retry_interval=node.lock_retry_interval,
+        poll_interval=node.poll_interval,
+    )
+
+
+def run_node(plan: NodePlan, observer: Observer | None = None, more: Sequence[ChildSpec] = ()) -> ExitCode:
+    """Runs a node until it is told to stop.
+
+    Args:
+        plan: What to run.
+        observer: Sees every new status and may end the run.
+        more: Children beside those of every node.
+
+    Raises:
+        ConfigurationError: The node could not work as configured.
+    """
+    configure_logging(plan.log)
+    log = structlog.get_logger(process="supervisor")
+    log.info("starting", node=plan.node, pid=os.getpid(), store=_where(plan.store), connections=connections(plan))
+    supervisor = Supervisor(plan, [*process_tree(plan), *more], observer)
+    code = supervisor.run()
+    if supervisor.failure:
+        raise ConfigurationError(supervisor.failure)
+    log.info("stopped", exit_code=int(code))
+    return code
+
+
+def connections(plan: NodePlan) -> int:
+    """How many database connections the node opens: LISTEN, reads, locks, and one for each transactional worker."""
+    return 3 + sum(s.concurrency for s in plan.subscriptions if s.transactional)
+
+
+def _store_plan(config: RuntimeConfig, url: str) -> StorePlan:
+    store = config.store
+    return StorePlan(
+        url=url,
+        session_url=store.session_mode_url or url,
+        schema=store.schema,
+        timeout=store.timeout,
+        connect_timeout=store.connect_timeout,
+        prepare_threshold=store.prepare_threshold,
+    )
+
+
+def _declared(subscription: SubscriptionConfig) -> DeclaredHandler:
+    options = subscription.model_dump(exclude={"handler"}, exclude_none=True)
+    return DeclaredHandler(f"subscription {subscription.name!r}", subscription.handler, options)
+
+
+def _where(store: StorePlan) -> str:
+    """The database without user and password."""
+    parts = urlsplit(store.url)
+    return f"{parts.hostname or 'local'}{parts.path}"

@@ -1,0 +1,262 @@
+"""The listener process: hears what was appended, reads it, and routes it to the workers.
+
+One connection LISTENs, another one reads. A notification is only a hint: every event comes from a read that
+starts after the last one routed, and a poll bounds what a lost notification can cost. Owns the routing
+machines of all subscriptions; talks to the lock-holder and the workers. Mirrors
+`EventStore.Notifications.Listener` and `EventStore.Subscriptions.Subscription`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections import Counter, defaultdict
+from typing import Any
+
+import psycopg
+
+from ..handlers.resolve import extend_path
+from ..store.connection import run
+from ..store.errors import InvalidNotification
+from ..store.listening import listen, take_notifications
+from ..store.notifications import channel as events_channel
+from ..store.notifications import parse, runtime_channel
+from ..store.read import page_stream
+from ..store.rows import Row
+from ..store.schema import check
+from ..store.serializer import JsonSerializer
+from ..store.sql import Statements
+from ..store.streams import stream_heads
+from .actor import Actor
+from .channel import Channel
+from .messages import (
+    Acquire,
+    CheckpointSaved,
+    Drained,
+    Granted,
+    LockHolderToListener,
+    Message,
+    OwnershipLost,
+    Release,
+    Standby,
+    TryNow,
+    WorkerToListener,
+)
+from .partition_keys import row_key
+from .plan import NodePlan, connect_to
+from .reader import PageReader
+from .routing import inputs
+from .routing.state import SubscriberId
+from .status import ListenerReport
+from .subscription import RunningSubscription
+
+
+class Listener(Actor):
+    """The actor of the listener process."""
+
+    def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
+        super().__init__(name, plan, control)
+        streams = Counter(subscription.stream for subscription in plan.subscriptions)
+        self.reader = PageReader(self._read_rows, {stream for stream, number in streams.items() if number > 1})
+        self._subscriptions: dict[str, RunningSubscription] = {}
+        self._by_stream: dict[str, list[RunningSubscription]] = defaultdict(list)
+        self._lock_holder: Channel[LockHolderToListener] | None = None
+        self._workers: dict[str, SubscriberId] = {}
+        self._channels: dict[SubscriberId, Channel[WorkerToListener]] = {}
+        self._incarnations = itertools.count(1)
+        self._notifications = 0
+        self._undrained: set[str] = set()
+        self._draining = False
+        self._listening: psycopg.Connection[Any] | None = None
+        self._reading: psycopg.Connection[Any] | None = None
+        self._statements: Statements
+
+    def start(self) -> str:
+        """Builds the subscriptions; LISTENs before the first read, so that nothing falls in between."""
+        store = self.plan.store
+        extend_path(self.plan.python_path)
+        for subscription in self.plan.subscriptions:
+            running = RunningSubscription(subscription, row_key(subscription, JsonSerializer()), self)
+            self._subscriptions[subscription.name] = running
+            self._by_stream[subscription.stream].append(running)
+        self._listening = connect_to(store, "LISTEN", session=True)
+        self._reading = connect_to(store, self.name)
+        self._statements = Statements(store.schema, check(self._reading, store.schema))
+        listen(self._listening, [events_channel(store.schema), runtime_channel(store.schema)])
+        self.loop.watch(self._listening.fileno(), self._hear)
+        self.loop.call_every(self.plan.poll_interval, self._poll)
+        return ""
+
+    def close(self) -> None:
+        """Closes both connections."""
+        for connection in (self._listening, self._reading):
+            if connection is not None:
+                connection.close()
+
+    def report(self) -> ListenerReport:
+        """The subscriptions as the status shows them."""
+        return ListenerReport(
+            subscriptions=[subscription.report() for subscription in self._subscriptions.values()],
+            notifications=self._notifications,
+            reads=self.reader.reads,
+            events_read=self.reader.events_read,
+        )
+
+    # The database
+
+    def _read_rows(self, stream: str, after: int, limit: int) -> list[Row]:
+        assert self._reading is not None
+        return run(self._reading, page_stream(self._statements, stream, after, limit))
+
+    def _hear(self) -> None:
+        """Takes all notifications that have come; many for one stream lead to one read."""
+        assert self._listening is not None
+        heads: dict[str, int] = {}
+        released = False
+        for channel, payload in take_notifications(self._listening):
+            self._notifications += 1
+            if channel == runtime_channel(self.plan.store.schema):
+                released = True
+                continue
+            try:
+                notification = parse(payload)
+            except InvalidNotification as error:
+                self.log.warning("notification_ignored", reason=str(error))
+                continue
+            if notification.stream_uuid in self._by_stream:
+                known = heads.get(notification.stream_uuid, 0)
+                heads[notification.stream_uuid] = max(known, notification.last_version)
+        if released:
+            self.to_lock_holder(TryNow())
+        self._appended(heads)
+
+    def _poll(self) -> None:
+        """Asks for the heads of all streams with one query, whether or not notifications come."""
+        assert self._reading is not None
+        self._appended(run(self._reading, stream_heads(self._statements, list(self._by_stream))))
+
+    def _appended(self, heads: dict[str, int]) -> None:
+        for stream, position in heads.items():
+            for subscription in self._by_stream[stream]:
+                subscription.appended(position)
+
+    # The lock-holder
+
+    def _attach_lock_holder(self, channel_socket: socket.socket) -> None:
+        self._leave_lock_holder()
+        self._lock_holder = Channel(channel_socket, LockHolderToListener)
+        self.loop.add_channel(self._lock_holder, self._read_lock_holder)
+        if not self._draining:
+            for name in self._subscriptions:
+                self.to_lock_holder(Acquire(name))
+
+    def _leave_lock_holder(self) -> None:
+        """Without the lock-holder nothing is owned: its session, and every lock, are gone."""
+        if self._lock_holder is not None:
+            self.loop.remove_channel(self._lock_holder)
+            self._lock_holder = None
+        for subscription in self._subscriptions.values():
+            subscription.happened(inputs.Disowned())
+
+    def _read_lock_holder(self) -> None:
+        channel = self._lock_holder
+        if channel is None:
+            return
+        for message in channel.receive():
+            subscription = self._subscriptions[message.subscription]
+            match message:
+                case Granted():
+                    subscription.granted(message)
+                case Standby():
+                    subscription.standby(message)
+                case CheckpointSaved():
+                    subscription.checkpoint_saved(message)
+                case OwnershipLost():
+                    subscription.ownership_lost(message)
+        if channel.closed:
+            self._leave_lock_holder()
+
+    # The workers
+
+    def _attach_worker(self, peer: str, channel_socket: socket.socket, busy: bool) -> None:
+        self._leave_worker(peer)
+        subscriber = (peer, next(self._incarnations))
+        channel: Channel[WorkerToListener] = Channel(channel_socket, WorkerToListener)
+        self._workers[peer] = subscriber
+        self._channels[subscriber] = channel
+        subscription = self._subscription_of(peer)
+        if busy:
+            subscription.happened(inputs.Expected(subscriber))
+        self.loop.add_channel(channel, lambda: self._read_worker(subscription, subscriber, channel))
+
+    def _read_worker(
+        self, subscription: RunningSubscription, subscriber: SubscriberId, channel: Channel[WorkerToListener]
+    ) -> None:
+        for message in channel.receive():
+            subscription.from_worker(subscriber, message)
+        if channel.closed:
+            # What it had goes back only when the supervisor says that the process is gone for certain.
+            self.loop.remove_channel(channel)
+
+    def _leave_worker(self, peer: str) -> None:
+        subscriber = self._workers.pop(peer, None)
+        if subscriber is None:
+            return
+        channel = self._channels.pop(subscriber)
+        if not channel.closed:
+            # What it sent before it died is true: acks in the channel are not lost with it.
+            self._read_worker(self._subscription_of(peer), subscriber, channel)
+        self.loop.remove_channel(channel)
+        self._subscription_of(peer).happened(inputs.Left(subscriber))
+
+    def _subscription_of(self, peer: str) -> RunningSubscription:
+        return self._subscriptions[peer.removeprefix("worker:").rpartition(":")[0]]
+
+    # The supervisor
+
+    def on_attach(self, peer: str, channel_socket: socket.socket, busy: bool) -> None:
+        """A fresh lock-holder or worker."""
+        if peer == "lock-holder":
+            self._attach_lock_holder(channel_socket)
+        else:
+            self._attach_worker(peer, channel_socket, busy)
+
+    def on_peer_exited(self, peer: str) -> None:
+        """A lock-holder or worker is gone: what it held goes back."""
+        if peer == "lock-holder":
+            self._leave_lock_holder()
+        else:
+            self._leave_worker(peer)
+
+    def on_stop(self) -> None:
+        """Drains every subscription: no more deliveries, last checkpoints, then the end."""
+        self._draining = True
+        self._undrained = set(self._subscriptions)
+        for subscription in list(self._subscriptions.values()):
+            subscription.happened(inputs.Drain())
+
+    # What the subscriptions need
+
+    def call_later(self, seconds: float, callback: Any) -> object:
+        """Runs a callback once after so many seconds."""
+        return self.loop.call_later(seconds, callback)
+
+    def to_worker(self, subscriber: SubscriberId, message: Message) -> None:
+        """Sends a message to a worker; one that is gone is no error, its exit will be told."""
+        channel = self._channels.get(subscriber)
+        if channel is not None:
+            channel.send(message)
+
+    def to_lock_holder(self, message: Message) -> None:
+        """Sends a message to the lock-holder, if there is one."""
+        if self._lock_holder is not None:
+            self._lock_holder.send(message)
+
+    def drained(self, name: str) -> None:
+        """A subscription has stopped for good: its lock goes back at once; after the last one, so does the process."""
+        self.to_lock_holder(Release(name))
+        self._undrained.discard(name)
+        if not self._undrained:
+            self.beat()
+            self.control.send(Drained())
+            self.loop.stop()

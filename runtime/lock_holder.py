@@ -1,0 +1,224 @@
+"""The lock-holder process: one session that holds the advisory locks, and writes every checkpoint.
+
+Because lock and checkpoint share the session, they are lost together: when the session dies this process
+stops, and its successor starts with new locks and a new epoch, which fences whatever the old one left
+behind. Talks to the listener alone. Mirrors `EventStore.AdvisoryLocks`.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from typing import Any
+
+import psycopg
+
+from ..handlers.resolve import Subscription
+from ..store.connection import run
+from ..store.errors import SubscriptionNotFound
+from ..store.listening import check_alive
+from ..store.notifications import runtime_channel
+from ..store.schema import check
+from ..store.sql import Statements
+from ..store.subscriptions import (
+    begin_epoch,
+    create_subscription,
+    notify,
+    save_checkpoint,
+    subscription_lags,
+    try_locks,
+    unlock,
+)
+from .actor import Actor
+from .backoff import Backoff
+from .channel import Channel
+from .loop import Timer
+from .messages import (
+    Acquire,
+    CheckpointSaved,
+    Granted,
+    OwnershipLost,
+    Release,
+    SaveCheckpoint,
+    Standby,
+    ToLockHolder,
+    TryNow,
+)
+from .plan import NodePlan, connect_to
+
+
+class Lock:
+    """One subscription's lock, held or wanted."""
+
+    def __init__(self, subscription: Subscription, subscription_id: int) -> None:
+        self.subscription = subscription
+        self.subscription_id = subscription_id
+        self.held = False
+
+
+class LockHolder(Actor):
+    """The actor of the lock-holder process."""
+
+    def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
+        super().__init__(name, plan, control)
+        self._connection: psycopg.Connection[Any] | None = None
+        self._statements: Statements
+        self._listener: Channel[ToLockHolder] | None = None
+        self._locks: dict[str, Lock] = {}
+        self._retry: Timer | None = None
+        self._backoff = Backoff(minimum=min(0.1, plan.lock_retry_interval), maximum=plan.lock_retry_interval)
+        self._tries = 0
+
+    def start(self) -> str:
+        """Opens the session and checks the schema."""
+        connection = connect_to(self.plan.store, self.name, session=True)
+        self._connection = connection
+        self._statements = Statements(self.plan.store.schema, check(connection, self.plan.store.schema))
+        self.loop.watch(connection.fileno(), lambda: check_alive(connection))
+        return ""
+
+    def close(self) -> None:
+        """Ends the session, and with it every lock."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def on_stop(self) -> None:
+        """Gives every lock back and tells the other nodes."""
+        self._release([lock for lock in self._locks.values() if lock.held])
+        self.loop.stop()
+
+    # The listener
+
+    def on_attach(self, peer: str, channel_socket: socket.socket, busy: bool) -> None:
+        """A new listener: what an older one wanted is void; held locks stay held until it asks for them."""
+        self._leave_listener()
+        self._listener = Channel(channel_socket, ToLockHolder)
+        self.loop.add_channel(self._listener, self._read_listener)
+
+    def on_peer_exited(self, peer: str) -> None:
+        """The listener is gone; its successor takes over under new epochs."""
+        self._leave_listener()
+
+    def _leave_listener(self) -> None:
+        if self._listener is not None:
+            self.loop.remove_channel(self._listener)
+            self._listener = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _read_listener(self) -> None:
+        channel = self._listener
+        if channel is None:
+            return
+        wanted: list[Lock] = []
+        for message in channel.receive():
+            match message:
+                case SaveCheckpoint():
+                    self._save(message)
+                case Acquire(subscription=name):
+                    wanted.append(self._want(name))
+                case TryNow():
+                    self._tries = 0
+                    wanted += [lock for lock in self._locks.values() if not lock.held]
+                case Release(subscription=name):
+                    lock = self._locks.pop(name, None)
+                    if lock is not None and lock.held:
+                        self._release([lock])
+        if wanted:
+            self._try(wanted)
+        if channel.closed:
+            self._leave_listener()
+
+    def _tell(self, message: Granted | Standby | CheckpointSaved | OwnershipLost) -> None:
+        if self._listener is not None:
+            self._listener.send(message)
+
+    # Locks
+
+    @property
+    def _session(self) -> psycopg.Connection[Any]:
+        assert self._connection is not None
+        return self._connection
+
+    def _want(self, name: str) -> Lock:
+        lock = self._locks.get(name)
+        if lock is None:
+            subscription = self.plan.subscription(name)
+            record = run(
+                self._session,
+                create_subscription(self._statements, subscription.stream, subscription.name, subscription.start_from),
+            )
+            lock = self._locks[name] = Lock(subscription, record.subscription_id)
+        return lock
+
+    def _try(self, wanted: list[Lock]) -> None:
+        """Tries all locks that are not held with one statement; starts an epoch for each one that is."""
+        free = [lock for lock in wanted if not lock.held]
+        acquired = run(self._session, try_locks(self._statements, [lock.subscription_id for lock in free]))
+        for lock in wanted:
+            lock.held = lock.held or acquired[lock.subscription_id]
+            if lock.held:
+                self._begin_epoch(lock)
+        standby = [lock for lock in wanted if not lock.held]
+        if standby:
+            self._stand_by(standby)
+
+    def _begin_epoch(self, lock: Lock) -> None:
+        try:
+            begun = run(self._session, begin_epoch(self._statements, lock.subscription_id, self.plan.node))
+        except SubscriptionNotFound:
+            self._lose(lock, 0)
+            return
+        name = lock.subscription.name
+        self.log.info("subscription_owned", subscription=name, epoch=begun.epoch, last_seen=begun.last_seen)
+        self._tell(Granted(name, lock.subscription_id, begun.epoch, begun.last_seen))
+
+    def _stand_by(self, locks: list[Lock]) -> None:
+        """Says who owns them, and tries again: soon at first, since a dead session frees its locks at once."""
+        known = {lag.subscription_id: lag for lag in run(self._session, subscription_lags(self._statements))}
+        for lock in locks:
+            lag = known.get(lock.subscription_id)
+            if lag is not None:
+                self._tell(Standby(lock.subscription.name, lag.node or "", lag.last_seen))
+        if self._retry is None:
+            self._tries += 1
+            delay = self._backoff.delay(self._tries, random.random())  # noqa: S311
+            self._retry = self.loop.call_later(delay, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        standby = [lock for lock in self._locks.values() if not lock.held]
+        if standby:
+            self._try(standby)
+
+    def _release(self, locks: list[Lock]) -> None:
+        if not locks:
+            return
+        run(self._session, unlock(self._statements, [lock.subscription_id for lock in locks]))
+        for lock in locks:
+            lock.held = False
+        run(self._session, notify(self._statements, runtime_channel(self.plan.store.schema), "released"))
+
+    # Checkpoints
+
+    def _save(self, message: SaveCheckpoint) -> None:
+        lock = self._locks.get(message.subscription)
+        if lock is None or not lock.held:
+            self._tell(OwnershipLost(message.subscription, message.epoch))
+            return
+        result = run(
+            self._session,
+            save_checkpoint(self._statements, lock.subscription_id, message.epoch, message.position),
+        )
+        if result.fence_held:
+            self._tell(CheckpointSaved(message.subscription, message.epoch, message.position))
+        else:
+            self._lose(lock, message.epoch)
+
+    def _lose(self, lock: Lock, epoch: int) -> None:
+        """The epoch is not ours, or the subscription was deleted: forget the lock; the listener may ask again."""
+        self.log.warning("ownership_lost", subscription=lock.subscription.name, epoch=epoch)
+        run(self._session, unlock(self._statements, [lock.subscription_id]))
+        del self._locks[lock.subscription.name]
+        self._tell(OwnershipLost(lock.subscription.name, epoch))

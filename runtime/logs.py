@@ -1,0 +1,57 @@
+"""Log set-up, the first thing every process does. One event, one line, written at once to stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+from .plan import LogPlan
+
+
+class _WholeLines:
+    """Writes each line with one call, so that lines of several processes never mix."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        """Writes one line; a reader that went away is no reason to stop."""
+        try:
+            self._stream.write(message + "\n")
+            self._stream.flush()
+        except (BrokenPipeError, ValueError):
+            return
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+def configure_logging(plan: LogPlan) -> None:
+    """Sets structlog up for this process.
+
+    Args:
+        plan: Level, and "console" for people or "json" for machines.
+    """
+    level = logging.getLevelNamesMapping()[plan.level.upper()]
+    renderer: Any
+    if plan.format == "json":
+        renderer = structlog.processors.JSONRenderer()
+        exceptions: Any = structlog.processors.dict_tracebacks
+    else:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=28
+        )
+        exceptions = structlog.processors.StackInfoRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            exceptions,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: _WholeLines(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

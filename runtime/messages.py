@@ -1,0 +1,197 @@
+"""Every message between the processes of a node, one union for each way it can go.
+
+Frozen data, encoded with MessagePack: a process never unpickles what another one sent. A peer is named by
+the child's name ("listener", "lock-holder", "worker:NAME:SLOT").
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ..store.rows import Row
+from .routing.inputs import Verdict
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Base of all messages."""
+
+
+# Supervisor to any child, over its control channel
+
+
+class Attach(Message, frozen=True):
+    """A fresh channel to a peer comes with this message; an older one to the same peer is void.
+
+    Attributes:
+        peer: The peer's name.
+        busy: True when the peer lived before this child did and may still work for its predecessor.
+    """
+
+    peer: str
+    busy: bool
+
+
+class PeerExited(Message, frozen=True):
+    """after_exit: a peer's process is gone for certain (reaped); a new one may follow with `Attach`."""
+
+    peer: str
+
+
+class Stop(Message, frozen=True):
+    """Finish what is begun and exit with code 0."""
+
+
+class NodeReport(Message, frozen=True):
+    """For the monitor: the node's status as JSON (see `status.py`)."""
+
+    status: bytes
+
+
+ToChild = Attach | PeerExited | Stop | NodeReport
+
+# Any child to the supervisor
+
+
+class Ready(Message, frozen=True):
+    """The child has started and works. `detail` is for the status, such as the monitor's address."""
+
+    detail: str = ""
+
+
+class Heartbeat(Message, frozen=True):
+    """The child's loop turns. `report` is what it wants in the status, as MessagePack."""
+
+    report: bytes = b""
+
+
+class BootFailed(Message, frozen=True):
+    """The child cannot run as configured, and exits with `ExitCode.BOOT_FAILED`. One sentence with the remedy."""
+
+    reason: str
+
+
+class Drained(Message, frozen=True):
+    """The listener has drained all subscriptions and exits."""
+
+
+ToSupervisor = Ready | Heartbeat | BootFailed | Drained
+
+# Listener to lock-holder
+
+
+class Acquire(Message, frozen=True):
+    """Get hold of the subscription and keep trying; answered by `Granted` or `Standby`, later by the other."""
+
+    subscription: str
+
+
+class SaveCheckpoint(Message, frozen=True):
+    """Write a checkpoint; answered by `CheckpointSaved` or `OwnershipLost`."""
+
+    subscription: str
+    epoch: int
+    position: int
+
+
+class Release(Message, frozen=True):
+    """Give the subscription back and do not try again."""
+
+    subscription: str
+
+
+class TryNow(Message, frozen=True):
+    """A lock was released somewhere: try the ones on standby at once."""
+
+
+ToLockHolder = Acquire | SaveCheckpoint | Release | TryNow
+
+# Lock-holder to listener
+
+
+class Granted(Message, frozen=True):
+    """This node owns the subscription under a new epoch; it goes on after `last_seen`."""
+
+    subscription: str
+    subscription_id: int
+    epoch: int
+    last_seen: int | None
+
+
+class Standby(Message, frozen=True):
+    """Another node owns the subscription; `owner` is its name where known, `last_seen` its checkpoint."""
+
+    subscription: str
+    owner: str
+    last_seen: int | None
+
+
+class CheckpointSaved(Message, frozen=True):
+    """The database confirmed the checkpoint."""
+
+    subscription: str
+    epoch: int
+    position: int
+
+
+class OwnershipLost(Message, frozen=True):
+    """The epoch is not the newest any more: another node took over, or the subscription was deleted."""
+
+    subscription: str
+    epoch: int
+
+
+LockHolderToListener = Granted | Standby | CheckpointSaved | OwnershipLost
+
+# Listener to worker
+
+
+class Deliver(Message, frozen=True):
+    """Handle these events, rows of the page statements, in this order; see `routing.effects.Deliver`."""
+
+    subscription_id: int
+    epoch: int
+    generation: int
+    attempts: dict[int, int]
+    rows: list[Row]
+
+
+class Recall(Message, frozen=True):
+    """Drop what is not begun; answered by `Recalled` after the event at hand."""
+
+
+ToWorker = Deliver | Recall
+
+# Worker to listener
+
+
+class WorkerReady(Message, frozen=True):
+    """The worker runs nothing and takes up to `buffer_size` events."""
+
+    buffer_size: int
+
+
+class Acked(Message, frozen=True):
+    """These events are finished."""
+
+    numbers: list[int]
+
+
+class Failed(Message, frozen=True):
+    """An event was not finished; everything buffered behind it was dropped. See `routing.inputs.Failed`."""
+
+    number: int
+    verdict: Verdict
+    reason: str
+    after: float | None
+
+
+class Recalled(Message, frozen=True):
+    """Nothing runs, nothing is buffered."""
+
+
+WorkerToListener = WorkerReady | Acked | Failed | Recalled
+
+ChildRole = Literal["listener", "lock-holder", "worker", "monitor", "source"]
+"""What a child does; a source appends events of its own, such as the demo's."""

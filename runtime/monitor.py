@@ -1,0 +1,152 @@
+"""The monitor process: serves the node's status and metrics over HTTP, from memory.
+
+Gets the status from the supervisor with every heartbeat; a scrape never asks another process anything.
+`/healthz` says that the node turns, `/readyz` that it does its work, `/status` everything, `/metrics` the same
+for Prometheus.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from ..store.errors import ConfigurationError
+from .actor import Actor
+from .loop import Loop
+from .messages import NodeReport, ToChild
+from .metrics import StatusCollector
+from .plan import NodePlan
+
+_JSON = "application/json; charset=utf-8"
+
+
+class Monitor(Actor):
+    """The actor of the monitor process."""
+
+    def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
+        super().__init__(name, plan, control)
+        self._board = Board(plan.heartbeat_timeout)
+        self._server: ThreadingHTTPServer | None = None
+
+    def start(self) -> str:
+        """Listens; its address goes into the status."""
+        self._server = self._listen()
+        threading.Thread(target=self._server.serve_forever, daemon=True, name="http").start()
+        host, port = self._server.server_address[:2]
+        shown = f"[{host!s}]" if ":" in str(host) else str(host)
+        return f"http://{shown}:{port}"
+
+    def _listen(self) -> ThreadingHTTPServer:
+        where = self.plan.monitor
+        try:
+            return _Server((where.host, where.port), self._board)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and where.any_port_if_taken:
+                return _Server((where.host, 0), self._board)
+            address = f"{where.host}:{where.port}"
+            remedy = "set [monitor] port to a free one (0 takes any), or enabled = false"
+            raise ConfigurationError(f"[monitor] cannot listen on {address}: {error.strerror}; {remedy}") from None
+
+    def on_message(self, message: ToChild) -> None:
+        """Takes the newest status."""
+        if isinstance(message, NodeReport):
+            self._board.update(message.status)
+
+    def close(self) -> None:
+        """Stops listening."""
+        if self._server is not None:
+            self._server.server_close()
+
+
+class Board:
+    """The newest status, and what the endpoints answer from it. Written by one thread, read by many.
+
+    Args:
+        stale_after: Seconds without a new status after which the node counts as stuck.
+    """
+
+    def __init__(self, stale_after: float) -> None:
+        self._registry = CollectorRegistry()
+        self._collector = StatusCollector()
+        self._registry.register(self._collector)
+        self._status = b""
+        self._stale_after = stale_after
+        self._updated_at = Loop.now()
+
+    def update(self, status: bytes) -> None:
+        """Takes a new status, as JSON."""
+        self._collector.status = json.loads(status)
+        self._status = status
+        self._updated_at = Loop.now()
+
+    def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+        """Status code, content type and body for a path."""
+        match path:
+            case "/metrics":
+                return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self._registry)
+            case "/status":
+                return HTTPStatus.OK if self._status else HTTPStatus.SERVICE_UNAVAILABLE, _JSON, self._status or b"{}"
+            case "/healthz":
+                return _verdict(Loop.now() - self._updated_at <= self._stale_after, "the supervisor does not report")
+            case "/readyz":
+                return _verdict(bool(self._collector.status.get("ready")), _why_not_ready(self._collector.status))
+            case "/":
+                return HTTPStatus.OK, "text/plain; charset=utf-8", b"/metrics\n/status\n/healthz\n/readyz\n"
+            case _:
+                return HTTPStatus.NOT_FOUND, _JSON, json.dumps({"error": f"there is no {path}"}).encode()
+
+
+def _verdict(good: bool, reason: str) -> tuple[HTTPStatus, str, bytes]:
+    if good:
+        return HTTPStatus.OK, _JSON, b'{"ok": true}'
+    return HTTPStatus.SERVICE_UNAVAILABLE, _JSON, json.dumps({"ok": False, "reason": reason}).encode()
+
+
+def _why_not_ready(status: dict[str, Any]) -> str:
+    """The first thing that keeps the node from being ready, in one sentence."""
+    if not status:
+        return "starting"
+    for child in status["children"]:
+        if child["state"] not in ("running", "finished"):
+            return f"process {child['name']} is {child['state']}: {child['reason'] or 'just started'}"
+    for subscription in status["subscriptions"]:
+        if subscription["state"] not in ("waiting", "catching_up", "live"):
+            return f"subscription {subscription['name']} is {subscription['state']}: {subscription['reason']}"
+    return str(status["state"])
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], board: Board) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        self.board = board
+        super().__init__(address, _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "eventstore-runtime"
+    sys_version = ""
+    timeout = 10
+
+    def do_GET(self) -> None:
+        assert isinstance(self.server, _Server)
+        code, content_type, body = self.server.board.answer(self.path.partition("?")[0])
+        self.send_response(code)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Scrapes are not worth a line each."""

@@ -1,0 +1,262 @@
+"""The shell of one subscription inside the listener: performs what its routing machine asks for.
+
+Turns rows into entries, effects into messages, messages into inputs. Decides nothing that the machine could
+decide. Owned by the listener, which gives it the channels, the reader and the timers.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+import structlog
+
+from ..handlers.resolve import Subscription
+from ..store.rows import Row
+from . import messages
+from .messages import Message, WorkerToListener
+from .partition_keys import RowKey
+from .reader import PageReader
+from .routing import Entry, Phase, RoutingOptions, SubscriptionMachine, inputs
+from .routing.effects import (
+    Deliver,
+    Drained,
+    Effect,
+    Halted,
+    Read,
+    Recall,
+    SaveCheckpoint,
+    Skipped,
+    StartCheckpointTimer,
+    StartRetryTimer,
+)
+from .routing.state import SubscriberId
+from .status import SubscriptionReport
+
+
+class Surroundings(Protocol):
+    """What a subscription needs of the listener."""
+
+    reader: PageReader
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
+        """Runs a callback once after so many seconds."""
+        ...
+
+    def to_worker(self, subscriber: SubscriberId, message: Message) -> None:
+        """Sends a message to a worker; one that is gone is no error, its exit will be told."""
+        ...
+
+    def to_lock_holder(self, message: Message) -> None:
+        """Sends a message to the lock-holder, if there is one."""
+        ...
+
+    def drained(self, name: str) -> None:
+        """The subscription has stopped for good."""
+        ...
+
+
+class RunningSubscription:
+    """One subscription of the node.
+
+    Args:
+        subscription: The subscription with its options.
+        key: Its partition key, or None.
+        around: The listener.
+    """
+
+    def __init__(self, subscription: Subscription, key: RowKey | None, around: Surroundings) -> None:
+        self.subscription = subscription
+        self.machine = SubscriptionMachine(routing_options(subscription))
+        self._key = key
+        self._around = around
+        self._log = structlog.get_logger(subscription=subscription.name)
+        self._subscription_id = 0
+        self._owner = ""
+        self._standby_last_seen: int | None = None
+        self._head: int | None = None
+        self._failures = 0
+        self._skipped = 0
+        self._inputs: deque[inputs.Input] = deque()
+        self._performing = False
+
+    # What happened
+
+    def happened(self, event: inputs.Input) -> None:
+        """Gives the machine an input and performs all that follows, further inputs included."""
+        self._inputs.append(event)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._inputs:
+                phase = self.machine.phase
+                for effect in self.machine.step(self._inputs.popleft()):
+                    self._perform(effect)
+                if self.machine.phase is not phase:
+                    self._log.info("subscription_state", state=str(self.machine.phase))
+        finally:
+            self._performing = False
+
+    def granted(self, message: messages.Granted) -> None:
+        """This node owns the subscription."""
+        self._subscription_id = message.subscription_id
+        self._owner = ""
+        self.happened(inputs.Owned(message.epoch, message.last_seen))
+        if self._head is not None:
+            self.happened(inputs.Appended(self._head))
+
+    def standby(self, message: messages.Standby) -> None:
+        """Another node owns it."""
+        self._owner = message.owner
+        self._standby_last_seen = message.last_seen
+        if self.machine.phase not in (Phase.WAITING, Phase.DRAINING, Phase.STOPPED):
+            self.happened(inputs.Disowned())
+
+    def checkpoint_saved(self, message: messages.CheckpointSaved) -> None:
+        """The database confirmed a checkpoint."""
+        if message.epoch == self.machine.epoch:
+            self.happened(inputs.CheckpointSaved(message.position))
+
+    def ownership_lost(self, message: messages.OwnershipLost) -> None:
+        """The epoch is not the newest one any more; asks for the subscription again."""
+        if message.epoch in (0, self.machine.epoch):
+            self.happened(inputs.Disowned())
+            self._around.to_lock_holder(messages.Acquire(self.subscription.name))
+
+    def appended(self, position: int) -> None:
+        """The stream has events up to `position`."""
+        self._head = max(position, self._head or 0)
+        self.happened(inputs.Appended(position))
+
+    def from_worker(self, subscriber: SubscriberId, message: WorkerToListener) -> None:
+        """A worker reported."""
+        match message:
+            case messages.Acked(numbers=numbers):
+                self.happened(inputs.Acked(subscriber, numbers))
+            case messages.Failed():
+                self._failures += message.verdict == "error"
+                jitter = random.random()  # noqa: S311
+                self.happened(
+                    inputs.Failed(subscriber, message.number, message.verdict, message.reason, message.after, jitter)
+                )
+            case messages.WorkerReady(buffer_size=buffer_size):
+                self.happened(inputs.Joined(subscriber, buffer_size))
+            case messages.Recalled():
+                self.happened(inputs.Recalled(subscriber))
+            case _:
+                assert_never(message)
+
+    # What to do
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Deliver():
+                rows = [entry.payload for entry in effect.entries]
+                epoch, attempts = self.machine.epoch, effect.attempts
+                message = messages.Deliver(self._subscription_id, epoch, effect.generation, attempts, rows)
+                self._around.to_worker(effect.subscriber, message)
+            case Read():
+                self._read(effect)
+            case SaveCheckpoint(epoch=epoch, position=position):
+                self._around.to_lock_holder(messages.SaveCheckpoint(self.subscription.name, epoch, position))
+            case Recall(subscriber=subscriber):
+                self._around.to_worker(subscriber, messages.Recall())
+            case StartCheckpointTimer(seconds=seconds):
+                self._around.call_later(seconds, lambda: self.happened(inputs.CheckpointDue()))
+            case StartRetryTimer():
+                self._retry_later(effect)
+            case Skipped(number=number, reason=reason):
+                self._skipped += 1
+                self._log.warning("event_skipped", event=number, reason=reason)
+            case Halted(number=number, reason=reason):
+                self._log.error("subscription_halted", event=number, reason=reason)
+            case Drained():
+                self._around.drained(self.subscription.name)
+            case _:
+                assert_never(effect)
+
+    def _read(self, effect: Read) -> None:
+        page = self._around.reader.read(self.subscription.stream, effect.after, effect.limit)
+        entries, halt = entries_of(page.rows, self._key)
+        if halt is None:
+            self.happened(inputs.PageRead(effect.serial, entries, page.scanned_to, page.complete))
+            return
+        scanned_to = entries[-1].number if entries else effect.after
+        self.happened(inputs.PageRead(effect.serial, entries, scanned_to, complete=False))
+        self.happened(halt)
+
+    def _retry_later(self, effect: StartRetryTimer) -> None:
+        self._log.warning(
+            "event_retried",
+            event=effect.number,
+            attempt=effect.attempt,
+            retry_in=round(effect.seconds, 2),
+            reason=effect.reason,
+        )
+        number = effect.number
+        self._around.call_later(effect.seconds, lambda: self.happened(inputs.RetryDue(number)))
+
+    # What it tells
+
+    def report(self) -> SubscriptionReport:
+        """The subscription as the status shows it."""
+        machine, owned = self.machine, self.machine.phase is not Phase.WAITING
+        return SubscriptionReport(
+            name=self.subscription.name,
+            stream=self.subscription.stream,
+            state=str(machine.phase),
+            reason=self._reason(),
+            owner=self._owner,
+            epoch=machine.epoch,
+            checkpoint=machine.checkpoint if owned else self._standby_last_seen,
+            head=max(machine.head, self._head or 0) if owned else self._head,
+            in_flight=machine.in_flight,
+            buffered=machine.unfinished,
+            retrying=machine.retrying,
+            finished=machine.finished_count,
+            failures=self._failures,
+            skipped=self._skipped,
+            workers=machine.subscriber_count,
+            idle=machine.idle,
+        )
+
+    def _reason(self) -> str:
+        machine = self.machine
+        if machine.phase is Phase.HALTED and machine.halted is not None:
+            return f"halted at event {machine.halted.number}: {machine.halted.reason}"
+        if machine.phase is Phase.WAITING:
+            return f"node {self._owner!r} owns it" if self._owner else "waiting for its lock"
+        return ""
+
+
+def entries_of(rows: list[Row], key: RowKey | None) -> tuple[list[Entry], inputs.Halt | None]:
+    """The rows as entries, up to the first whose partition key cannot be had, and what to say of that one."""
+    if key is None:
+        return [Entry(row[0], None, row) for row in rows], None
+    entries: list[Entry] = []
+    for row in rows:
+        try:
+            found = key(row)
+            hash(found)
+        except Exception as error:
+            reason = f"partition_by failed with {type(error).__name__}: {error}"
+            return entries, inputs.Halt(row[0], reason)
+        entries.append(Entry(row[0], found, row))
+    return entries, None
+
+
+def routing_options(subscription: Subscription) -> RoutingOptions:
+    """The part of a subscription's options that the routing machine needs."""
+    return RoutingOptions(
+        max_size=subscription.max_size,
+        page_size=min(1_000, subscription.max_size),
+        checkpoint_threshold=subscription.checkpoint_threshold,
+        checkpoint_after=subscription.checkpoint_after,
+        max_attempts=subscription.max_attempts,
+        retry_backoff_min=subscription.retry_backoff_min,
+        retry_backoff_max=subscription.retry_backoff_max,
+        on_exhausted=subscription.on_exhausted,
+    )

@@ -1,0 +1,318 @@
+"""The supervisor: starts the children, notices how each ends, starts it again, and stops all in order.
+
+Single-threaded; opens no database and imports no user code, so that nothing the children suffer from can
+reach it. What to do after an exit is decided in `restart.py`, what the tree looks like in `topology.py`,
+what the status says in `summary.py`. Mirrors the supervision tree and `EventStore.MonitoredServer`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from .actor import child_main
+from .channel import Channel, socket_pair
+from .loop import Loop, Timer
+from .messages import (
+    Attach,
+    BootFailed,
+    Drained,
+    Heartbeat,
+    Message,
+    NodeReport,
+    PeerExited,
+    Ready,
+    Stop,
+    ToSupervisor,
+)
+from .plan import NodePlan
+from .restart import ChildHistory, ExitCode, GiveUp, Restart
+from .spawn import start_process
+from .status import ChildStatus, NodeStatus, status_json
+from .summary import Totals, summarize
+from .topology import ChildSpec
+
+Observer = Callable[[NodeStatus, Mapping[str, bytes]], bool]
+"""Sees every new status, and the newest report of each child by name; True asks the node to stop."""
+
+
+class Child:
+    """One child over all its incarnations, as the supervisor sees it."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.history = ChildHistory()
+        self.state = "starting"
+        self.reason = ""
+        self.process: Any = None
+        self.control: Channel[ToSupervisor] | None = None
+        self.started_at = 0.0
+        self.last_beat = 0.0
+        self.report = b""
+        self.detail = ""
+        self.timer: Timer | None = None
+
+    @property
+    def alive(self) -> bool:
+        """True from the start of its process until it is reaped."""
+        return self.process is not None
+
+    def tell(self, message: Message, descriptor: int | None = None) -> None:
+        """Sends a control message to the living process, if any."""
+        if self.control is not None:
+            self.control.send(message, descriptor)
+
+    def status(self) -> ChildStatus:
+        """What the node's status says of it."""
+        return ChildStatus(
+            name=self.spec.name,
+            state=self.state,
+            pid=self.process.pid if self.process is not None else None,
+            restarts=self.history.restarts,
+            last_exit=self.history.last_exit,
+            reason=self.reason,
+        )
+
+
+class Supervisor:
+    """Runs a node until it is told to stop.
+
+    Args:
+        plan: What to run.
+        specs: The children, in starting order.
+        observer: Called with every new status, at least once per heartbeat interval.
+    """
+
+    def __init__(self, plan: NodePlan, specs: Sequence[ChildSpec], observer: Observer | None = None) -> None:
+        self.plan = plan
+        self._plan_bytes = plan.encode()
+        self._children = {spec.name: Child(spec) for spec in specs}
+        self._observer = observer
+        self._loop = Loop()
+        self._log = structlog.get_logger(process="supervisor")
+        self._started_at = self._loop.now()
+        self._totals = Totals()
+        self._stopping: int | None = None
+        self._hurried = False
+        self._failure = ""
+
+    # The life of a node
+
+    def run(self) -> ExitCode:
+        """Starts all children and turns until the node has stopped.
+
+        Returns:
+            OK after an orderly stop; FAILED when children had to be killed, or the node could not work.
+        """
+        restore = self._take_signals()
+        try:
+            for child in self._children.values():
+                self._start(child)
+            self._loop.call_every(self.plan.heartbeat_interval, self._every_beat)
+            self._loop.run()
+        finally:
+            self._kill_all()
+            restore()
+            self._loop.close()
+        return ExitCode.FAILED if self._failure or self._hurried else ExitCode.OK
+
+    @property
+    def failure(self) -> str:
+        """Why the node could not work, in one sentence; empty if it could."""
+        return self._failure
+
+    def stop(self) -> None:
+        """Begins the orderly stop; asked for again, hurries it."""
+        if self._stopping is not None:
+            self._hurry("asked for a second time")
+            return
+        self._log.info("stopping", grace=self.plan.grace)
+        for child in self._children.values():
+            if child.timer is not None:
+                child.timer.cancel()
+        self._loop.call_later(self.plan.grace, lambda: self._hurry("the grace time is over"))
+        self._stopping = -1
+        self._stop_next()
+
+    def _stop_next(self) -> None:
+        """Stops the next group of children when the one before is gone; ends when none is left."""
+        living = [child.spec.stop_order for child in self._children.values() if child.alive]
+        if not living:
+            self._loop.stop()
+            return
+        group = min(living)
+        if self._stopping is None or group <= self._stopping:
+            return
+        self._stopping = group
+        for child in self._children.values():
+            if child.alive and child.spec.stop_order == group:
+                child.tell(Stop())
+
+    def _hurry(self, why: str) -> None:
+        living = [child.spec.name for child in self._children.values() if child.alive]
+        if living:
+            self._hurried = True
+            self._log.warning("killing_children", reason=why, children=living)
+            self._kill_all()
+
+    def _kill_all(self) -> None:
+        for child in self._children.values():
+            if child.process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.kill()
+
+    # Children
+
+    def _start(self, child: Child) -> None:
+        if self._stopping is not None:
+            return
+        ours, theirs = socket_pair()
+        with theirs:
+            arguments = (child.spec.build, child.spec.name, self._plan_bytes, theirs)
+            child.process = start_process(self.plan.start_method, child_main, arguments, child.spec.name)
+        child.control = Channel(ours, ToSupervisor)
+        child.state, child.reason, child.timer = "starting", "", None
+        child.started_at = child.last_beat = self._loop.now()
+        self._loop.add_channel(child.control, lambda: self._read(child))
+        self._loop.watch(child.process.sentinel, lambda: self._on_exit(child))
+        for peer in self._peers(child):
+            if peer.alive:
+                self._connect(child, peer)
+
+    def _peers(self, child: Child) -> list[Child]:
+        return [self._children[name] for name in child.spec.peers if name in self._children]
+
+    def _connect(self, child: Child, peer: Child) -> None:
+        """Gives a new child and a living peer a fresh channel (after_restart)."""
+        one, other = socket_pair()
+        with one, other:
+            child.tell(Attach(peer.spec.name, busy=child.history.restarts > 0), one.fileno())
+            peer.tell(Attach(child.spec.name, busy=False), other.fileno())
+
+    def _read(self, child: Child) -> None:
+        if child.control is None:
+            return
+        for message in child.control.receive():
+            match message:
+                case Heartbeat(report=report):
+                    child.last_beat = self._loop.now()
+                    child.report = report or child.report
+                case Ready(detail=detail):
+                    child.state, child.detail = "running", detail
+                    self._log.info("child_ready", child=child.spec.name, pid=child.process.pid)
+                case BootFailed(reason=reason):
+                    child.reason = reason
+                case Drained():
+                    self._log.info("drained")
+        if child.control.closed:
+            self._loop.remove_channel(child.control)
+
+    def _on_exit(self, child: Child) -> None:
+        """after_exit: reaps a child, tells its peers, and decides what follows."""
+        process, lifetime = child.process, self._loop.now() - child.started_at
+        self._read(child)
+        self._loop.unwatch(process.sentinel)
+        process.join()
+        exit_code = process.exitcode
+        process.close()
+        if child.control is not None:
+            self._loop.remove_channel(child.control)
+        child.process = child.control = None
+        if child.spec.role == "listener":
+            self._totals.keep(child.report)
+            child.report = b""
+        for peer in self._peers(child):
+            peer.tell(PeerExited(child.spec.name))
+        if self._stopping is not None:
+            child.state = "stopped"
+            self._stop_next()
+            return
+        self._follow_exit(child, exit_code, lifetime)
+
+    def _follow_exit(self, child: Child, exit_code: int, lifetime: float) -> None:
+        if child.spec.once and exit_code == ExitCode.OK:
+            child.state = "finished"
+            return
+        decision = child.history.on_exit(self.plan.restart, exit_code, lifetime, random.random())  # noqa: S311
+        match decision:
+            case Restart(delay=delay):
+                child.state, child.reason = "backing_off", f"ended with {child.history.last_exit}"
+                self._log.warning(
+                    "child_exited", child=child.spec.name, exit=child.history.last_exit, restart_in=round(delay, 2)
+                )
+                child.timer = self._loop.call_later(delay, lambda: self._start(child))
+            case GiveUp():
+                child.state = "failed"
+                self._log.error("child_cannot_run", child=child.spec.name, reason=child.reason)
+                if child.spec.role != "worker":
+                    self._failure = child.reason or f"{child.spec.name} cannot run as configured"
+                    self.stop()
+
+    # Every heartbeat
+
+    def _every_beat(self) -> None:
+        self._kill_hanging()
+        status = self.status()
+        monitor = self._children.get("monitor")
+        if monitor is not None:
+            monitor.tell(NodeReport(status_json(status)))
+        if self._observer is not None and self._stopping is None:
+            reports = {name: child.report for name, child in self._children.items()}
+            if self._observer(status, reports):
+                self.stop()
+
+    def _kill_hanging(self) -> None:
+        for child in self._children.values():
+            silent = self._loop.now() - child.last_beat
+            if child.process is not None and child.spec.watched and silent > self.plan.heartbeat_timeout:
+                self._log.error("child_hangs", child=child.spec.name, silent_for=round(silent, 1))
+                child.last_beat = self._loop.now()
+                child.process.kill()
+
+    def status(self) -> NodeStatus:
+        """The node as it is now."""
+        monitor, listener = self._children.get("monitor"), self._children.get("listener")
+        return summarize(
+            self.plan,
+            [child.status() for child in self._children.values()],
+            self._totals.with_report(listener.report if listener is not None else b""),
+            uptime=self._loop.now() - self._started_at,
+            stopping=self._stopping is not None,
+            pid=os.getpid(),
+            monitor=monitor.detail if monitor is not None else "",
+        )
+
+    # Signals
+
+    def _take_signals(self) -> Callable[[], None]:
+        """Lets signals only wake the loop; what they mean is decided there. Returns the way back."""
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        previous = {number: signal.signal(number, lambda *_: None) for number in handled}
+
+        def on_signal() -> None:
+            for number in reader.recv(64):
+                if number in handled:
+                    self.stop()
+
+        self._loop.watch(reader, on_signal)
+
+        def restore() -> None:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(previous_fd)
+            self._loop.unwatch(reader)
+            reader.close()
+            writer.close()
+
+        return restore
