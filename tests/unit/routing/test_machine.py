@@ -1,0 +1,567 @@
+"""The routing machine by example: each rule, and each defect of older designs, as a short story."""
+
+from __future__ import annotations
+
+import pytest
+from eventstore.runtime.routing import Phase, RoutingOptions, inputs
+from eventstore.runtime.routing.effects import Deliver, Drained, Halted, Read, Recall, SaveCheckpoint, StartRetryTimer
+from eventstore.runtime.routing.retry import retry_delay
+from eventstore.tests.unit.routing.simulation import Worker, World, world
+
+
+def delivered(worker: Worker) -> list[int]:
+    """The numbers that wait in a worker's inbox and buffer."""
+    waiting = [e.number for m in worker.inbox if isinstance(m, Deliver) for e in m.entries]
+    return [e.number for e in worker.buffer] + waiting
+
+
+def take_all(*workers: Worker) -> None:
+    for worker in workers:
+        while worker.inbox:
+            worker.receive()
+
+
+# Catching up and live
+
+
+def test_it_catches_up_from_the_checkpoint_then_is_live() -> None:
+    made, _ = world("a", "b", "c")
+    made.settle()
+    assert made.phase is Phase.LIVE
+    assert made.calls == [1, 2, 3]
+    assert made.stored == 3
+
+
+def test_it_starts_after_last_seen() -> None:
+    made, _ = world("a", "b", "c", owned=False)
+    made.stored, made.finished = 2, {1, 2}
+    made.own()
+    made.settle()
+    assert made.calls == [3]
+
+
+def test_a_notification_is_only_a_hint_and_a_doubled_or_old_one_costs_no_read() -> None:
+    made, _ = world("a")
+    made.settle()
+    made.happened(inputs.Appended(1))
+    made.happened(inputs.Appended(1))
+    assert not made.reads
+
+
+def test_one_read_answers_many_notifications() -> None:
+    made, _ = world()
+    made.settle()
+    made.append("a", "b", "c")
+    for position in (1, 2, 3):
+        made.happened(inputs.Appended(position))
+    assert len(made.reads) == 1
+
+
+def test_a_read_of_an_earlier_ownership_is_dropped() -> None:
+    made, (worker,) = world("a")
+    stale = made.reads.popleft()
+    made.disown()
+    made.own()
+    made.happened(inputs.PageRead(stale.serial, [], 1, complete=True))
+    made.settle()
+    assert made.calls == [1]
+    assert not worker.buffer
+
+
+def test_a_failed_read_is_asked_for_again() -> None:
+    made, _ = world("a")
+    made.answer_read(fails=True)
+    assert made.reads, "the read is due again at once: the shell decides how soon"
+    made.settle()
+    assert made.stored == 1
+
+
+def test_a_hard_delete_at_the_tail_leads_to_no_busy_loop() -> None:
+    """Defect 4 of the original: an empty read below the head asked for another catch-up, for ever."""
+    made, _ = world("a", "a", "a")
+    made.notify()
+    made.delete(3)
+    made.settle()
+    assert made.phase is Phase.LIVE
+    assert made.stored == 3, "the checkpoint passes what was deleted"
+    assert not made.reads
+
+
+def test_gaps_are_normal() -> None:
+    made, _ = world("a", "b", "c", "d", owned=False)
+    made.delete(2)
+    made.delete(3)
+    made.own()
+    made.settle()
+    assert made.calls == [1, 4]
+    assert made.stored == 4
+
+
+# Round-robin and partitions
+
+
+def test_without_a_key_events_go_round_robin() -> None:
+    _made, workers = world(*[None] * 6, workers=3, capacity=2)
+    _made.answer_read()
+    assert [delivered(worker) for worker in workers] == [[1, 4], [2, 5], [3, 6]]
+
+
+def test_a_partition_is_at_one_subscriber_until_all_its_events_are_acked() -> None:
+    """Defect 2 of the original: with a buffer above 1 an earlier key in flight was forgotten."""
+    made, (one, two) = world("a", "b", "c", "a", workers=2, capacity=2)
+    made.answer_read()
+    assert delivered(one) == [1, 3]
+    assert delivered(two) == [2], "event 4 waits for subscriber one, which has event 1 of the same key"
+    take_all(one, two)
+    made.handle(one)
+    made.hear(one)
+    take_all(one, two)
+    assert 4 in delivered(one) + delivered(two)
+    made.settle()
+
+
+def test_a_partition_that_is_free_again_may_move_to_another_subscriber() -> None:
+    made, (one, two) = world("a", "b", workers=2)
+    made.answer_read()
+    take_all(one, two)
+    made.handle(one)
+    made.hear(one)
+    made.append("c", "a")
+    made.notify()
+    made.answer_read()
+    assert delivered(one) == [3]
+    made.handle(two)
+    made.hear(two)
+    assert delivered(two) == [4]
+
+
+def test_a_slow_partition_does_not_stop_the_others() -> None:
+    """Defect 3 of the original: the queue was refilled only when empty, so one slow key stopped all."""
+    keys = ["a", *["b"] * 3, "a", "a", *["b"] * 57]
+    made, (one, two) = world(*keys, workers=2, max_size=10, page_size=10)
+    made.answer_read()
+    take_all(one, two)
+    made.settle(stuck=frozenset({"a"}))
+    done = [n for n in made.finished if keys[n - 1] == "b"]
+    assert len(done) == 60
+    assert made.stored == 0, "event 1 is not finished"
+
+
+def test_no_partition_starves_another_at_a_single_subscriber() -> None:
+    made, (worker,) = world(*["hot"] * 20, "cold", capacity=2, max_size=30)
+    made.answer_read()
+    for _ in range(21):
+        take_all(worker)
+        made.handle(worker)
+        made.hear(worker)
+    assert made.finished == set(range(1, 22))
+    assert made.calls == list(range(1, 22)), "oldest first"
+
+
+# Back-pressure
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 7])
+def test_in_flight_never_exceeds_the_buffer(capacity: int) -> None:
+    made, (worker,) = world(*[None] * 20, capacity=capacity)
+    made.answer_read()
+    assert len(delivered(worker)) == capacity
+    made.settle()
+    assert made.stored == 20
+
+
+def test_memory_is_bounded_whatever_the_backlog() -> None:
+    made, _ = world(*[None] * 100, capacity=3, max_size=10, page_size=4)
+    most = 0
+    while made.reads or made.machine.in_flight:
+        if made.reads:
+            made.answer_read()
+        most = max(most, made.machine.unfinished)
+        made._settle_once(frozenset())
+    assert most == 10
+    made.settle()
+    assert made.stored == 100
+
+
+def test_it_reads_on_before_the_queue_is_empty() -> None:
+    made, (worker,) = world(*[None] * 20, max_size=10, page_size=5)
+    made.answer_read()
+    made.answer_read()
+    assert not made.reads
+    take_all(worker)
+    while not made.reads:
+        made.handle(worker)
+        made.hear(worker)
+        take_all(worker)
+    assert made.machine.unfinished >= 5
+
+
+def test_numbers_finished_behind_a_stuck_event_are_bounded() -> None:
+    made, (one, two) = world("stuck", *[None] * 500, workers=2, max_size=10, page_size=10)
+    made.answer_read()
+    take_all(one, two)
+    made.settle(stuck=frozenset({"stuck"}))
+    assert len(made.finished) < made.machine.options.max_span + 10
+    assert one
+    assert made.stored == 0
+
+
+# Checkpoints
+
+
+def test_the_checkpoint_waits_for_the_lowest_unfinished_event() -> None:
+    made, (one, two) = world(None, None, None, workers=2)
+    made.answer_read()
+    take_all(one, two)
+    made.handle(two)
+    made.hear(two)
+    take_all(one, two)
+    made.handle(two)
+    made.hear(two)
+    assert made.finished == {2, 3}
+    made.settle(stuck=frozenset({None}))
+    assert made.stored == 0
+    made.handle(one)
+    made.hear(one)
+    made.settle()
+    assert made.stored == 3
+
+
+def test_the_threshold_saves_at_once_and_the_timer_the_rest() -> None:
+    made, (worker,) = world(*[None] * 3, capacity=3, checkpoint_threshold=2)
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.hear(worker)
+    assert not made.saves
+    made.handle(worker)
+    made.hear(worker)
+    assert [save.position for save in made.saves] == [2]
+    made.answer_save()
+    made.handle(worker)
+    made.hear(worker)
+    assert not made.saves
+    made.fire_checkpoint_timer()
+    assert [save.position for save in made.saves] == [3]
+
+
+def test_the_checkpoint_timer_does_not_end_the_catch_up() -> None:
+    """Defect 1 of the original: the timer made it live in the middle of a catch-up, and events were skipped."""
+    made, (worker,) = world(*[None] * 30, max_size=10, page_size=10, checkpoint_threshold=100)
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.hear(worker)
+    made.fire_checkpoint_timer()
+    assert made.phase is Phase.CATCHING_UP
+    made.append(*[None] * 5)
+    made.notify()
+    made.settle()
+    assert made.calls == list(range(1, 36))
+
+
+def test_a_checkpoint_that_could_not_be_written_stays_due() -> None:
+    """Defect of the original: a failed write was forgotten until the next ack."""
+    made, (worker,) = world(None)
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.hear(worker)
+    made.fire_checkpoint_timer()
+    made.answer_save(fails=True)
+    assert made.checkpoint_timers == 1
+    made.settle()
+    assert made.stored == 1
+
+
+def test_only_one_checkpoint_is_written_at_a_time() -> None:
+    made, (worker,) = world(*[None] * 4, capacity=4, checkpoint_threshold=1)
+    made.answer_read()
+    take_all(worker)
+    for _ in range(4):
+        made.handle(worker)
+        made.hear(worker)
+    assert len(made.saves) == 1
+    made.answer_save()
+    assert [save.position for save in made.saves] == [4]
+
+
+# Subscribers come and go
+
+
+def test_a_dead_subscribers_events_go_to_another_in_order() -> None:
+    made, (one, two) = world("a", "a", "b", "a", workers=2, capacity=3)
+    made.answer_read()
+    assert delivered(one) == [1, 2, 4]
+    made.kill(one)
+    assert delivered(two) == [3, 1, 2]
+    made.settle()
+    assert made.calls == [3, 1, 2, 4]
+
+
+def test_acks_that_a_subscriber_sent_before_it_died_count() -> None:
+    made, (one, two) = world("a", "b", "a", workers=2)
+    made.answer_read()
+    take_all(one, two)
+    made.handle(one)
+    made.kill(one)
+    made.settle()
+    assert made.calls.count(1) == 1
+
+
+def test_unknown_and_doubled_acks_are_tolerated() -> None:
+    made, (worker,) = world(None, None)
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.hear(worker)
+    made.happened(inputs.Acked(worker.name, [1, 99]))
+    made.happened(inputs.Acked("nobody", [2]))
+    assert made.machine.checkpoint == 0
+    made.settle()
+    assert made.calls == [1, 2]
+
+
+def test_nothing_is_delivered_until_a_worker_of_before_is_done() -> None:
+    """After a new ownership, what a busy worker still runs must not run at another one at the same time."""
+    made, (one, two) = world("a", workers=2)
+    made.answer_read()
+    take_all(one, two)
+    made.disown()
+    made.own()
+    made.answer_read()
+    assert delivered(two) == []
+    take_all(one)
+    made.hear(one)
+    assert delivered(one) + delivered(two) == [1]
+    made.settle()
+
+
+def test_nothing_is_delivered_while_a_worker_that_may_be_busy_is_expected() -> None:
+    made, (one,) = world("a", owned=False)
+    made.happened(inputs.Expected("two"))
+    made.own()
+    made.answer_read()
+    assert delivered(one) == []
+    made.happened(inputs.Left("two"))
+    assert delivered(one) == [1]
+
+
+# Ownership
+
+
+def test_without_the_lock_nothing_is_read_or_delivered() -> None:
+    made, _ = world("a", owned=False)
+    made.notify()
+    assert made.phase is Phase.WAITING
+    assert not made.reads
+
+
+def test_a_lost_ownership_recalls_busy_workers_and_drops_everything() -> None:
+    made, (one, two) = world("a", workers=2)
+    made.answer_read()
+    take_all(one, two)
+    made.disown()
+    assert made.phase is Phase.WAITING
+    assert made.machine.unfinished == 0
+    assert [type(message) for message in one.inbox] == [Recall]
+    assert not two.inbox
+    made.happened(inputs.Acked(one.name, [1]))
+    assert not made.saves, "a late ack of a lost ownership moves no checkpoint"
+
+
+# Failures
+
+
+def test_a_failed_event_is_retried_and_holds_back_its_partition_only() -> None:
+    made, (worker,) = world("a", "a", "b", capacity=3)
+    made.answer_read()
+    take_all(worker)
+    made.fail(worker)
+    made.hear(worker)
+    take_all(worker)
+    assert [entry.number for entry in worker.buffer] == [3], "event 2 waits behind event 1"
+    made.fire_retry()
+    made.settle()
+    assert made.calls == [1, 3, 1, 2]
+    assert made.stored == 3
+
+
+def test_deliveries_that_crossed_a_failure_are_made_again() -> None:
+    made, (worker,) = world("a", "b", "c", capacity=2)
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.fail(worker)
+    made.hear(worker)
+    assert delivered(worker) == [3], "sent before the machine heard of the failure"
+    take_all(worker)
+    assert made.workers[worker.name].buffer == type(worker.buffer)(), "dropped: of an older generation"
+    made.hear(worker)
+    made.settle()
+    assert sorted(made.finished) == [1, 2, 3]
+
+
+def test_the_attempt_number_goes_with_the_delivery() -> None:
+    made, (worker,) = world("a")
+    made.answer_read()
+    take_all(worker)
+    made.fail(worker)
+    made.hear(worker)
+    made.fire_retry()
+    (delivery,) = worker.inbox
+    assert isinstance(delivery, Deliver)
+    assert delivery.attempts == {1: 2}
+
+
+def test_used_up_attempts_halt_the_subscription_at_the_event() -> None:
+    made, (worker,) = world("a", "b", max_attempts=2)
+    made.answer_read()
+    for _ in range(2):
+        take_all(worker)
+        while worker.buffer[0].number != 1:
+            made.handle(worker)
+            made.hear(worker)
+            take_all(worker)
+        made.fail(worker)
+        made.hear(worker)
+        if made.retries:
+            made.fire_retry()
+    assert made.phase is Phase.HALTED
+    assert made.halted == 1
+    made.settle()
+    assert made.stored == 0
+
+
+def test_used_up_attempts_skip_where_that_is_wished() -> None:
+    made, (worker,) = world("a", "a", max_attempts=1, on_exhausted="skip")
+    made.answer_read()
+    take_all(worker)
+    made.fail(worker)
+    made.hear(worker)
+    made.settle()
+    assert made.calls == [1, 2]
+    assert made.stored == 2
+
+
+def test_a_retry_that_the_handler_asked_for_is_never_exhausted() -> None:
+    made, (worker,) = world("a", max_attempts=2)
+    made.answer_read()
+    for _ in range(5):
+        take_all(worker)
+        made.fail(worker, "retry")
+        made.hear(worker)
+        made.fire_retry()
+    assert made.phase is Phase.LIVE
+    made.settle()
+    assert made.stored == 1
+
+
+def test_stop_halts_and_a_new_ownership_tries_again() -> None:
+    made, (worker,) = world("a", "b")
+    made.answer_read()
+    take_all(worker)
+    made.fail(worker, "stop")
+    made.hear(worker)
+    assert made.phase is Phase.HALTED
+    made.disown()
+    made.own()
+    made.settle()
+    assert made.phase is Phase.LIVE
+    assert made.stored == 2
+
+
+def test_a_partition_function_that_fails_halts_at_the_event() -> None:
+    made, _ = world("a")
+    effects = made.happened(inputs.Halt(1, "partition_by failed"))
+    assert Halted(1, "partition_by failed") in effects
+    assert made.phase is Phase.HALTED
+
+
+@pytest.mark.parametrize(
+    ("attempt", "jitter", "seconds"), [(1, 0.0, 1.0), (2, 0.0, 2.0), (4, 0.0, 8.0), (9, 0.0, 60.0), (500, 0.5, 52.5)]
+)
+def test_the_wait_doubles_up_to_its_longest(attempt: int, jitter: float, seconds: float) -> None:
+    options = RoutingOptions(retry_backoff_min=1.0, retry_backoff_max=60.0)
+    assert retry_delay(attempt, options, jitter) == seconds
+
+
+def test_a_wait_named_by_the_handler_is_taken() -> None:
+    made, (worker,) = world("a")
+    made.answer_read()
+    effects = made.happened(inputs.Failed(worker.name, 1, "retry", "later", 7.5, 0.0))
+    assert [e.seconds for e in effects if isinstance(e, StartRetryTimer)] == [7.5]
+
+
+# The end
+
+
+def test_drain_recalls_saves_and_stops() -> None:
+    made, (worker,) = world("a", "b", capacity=2)
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.happened(inputs.Drain())
+    assert made.phase is Phase.DRAINING
+    assert not made.drained
+    made.settle()
+    assert made.drained
+    assert made.phase is Phase.STOPPED
+    assert made.stored == 1, "event 2 was not begun; it comes again at the next start"
+
+
+def test_drain_without_the_lock_is_over_at_once() -> None:
+    made, _ = world("a", owned=False)
+    assert made.happened(inputs.Drain()) == [Drained()]
+
+
+def test_drain_is_over_when_the_ownership_is_lost() -> None:
+    made, (worker,) = world("a")
+    made.answer_read()
+    take_all(worker)
+    made.happened(inputs.Drain())
+    made.disown()
+    assert made.drained
+
+
+def test_nothing_is_owned_again_after_a_drain() -> None:
+    made, _ = world("a")
+    made.happened(inputs.Drain())
+    made.settle()
+    assert made.happened(inputs.Owned(9, None)) == []
+    assert made.phase is Phase.STOPPED
+
+
+def test_idle_says_that_everything_is_read_finished_and_saved() -> None:
+    made, _ = world("a")
+    assert not made.machine.idle
+    made.settle()
+    assert made.machine.idle
+    made.append("a")
+    made.notify()
+    assert not made.machine.idle
+
+
+def test_every_input_is_answered_in_every_phase() -> None:
+    """A message that comes at an odd time changes nothing it should not, and never fails."""
+    stray: list[inputs.Input] = [
+        inputs.Disowned(),
+        inputs.Appended(1),
+        inputs.PageRead(99, [], 5, complete=True),
+        inputs.ReadFailed(99),
+        inputs.Left("nobody"),
+        inputs.Acked("nobody", [1]),
+        inputs.Failed("nobody", 1, "error", "", None, 0.0),
+        inputs.Recalled("nobody"),
+        inputs.RetryDue(1),
+        inputs.CheckpointDue(),
+        inputs.CheckpointFailed(),
+        inputs.CheckpointSaved(0),
+        inputs.Drain(),
+    ]
+    for first in stray:
+        for second in stray:
+            made = World(RoutingOptions())
+            for message in (first, second):
+                effects = made.happened(message)
+                assert not any(isinstance(effect, Deliver | Read | SaveCheckpoint) for effect in effects)
