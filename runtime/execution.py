@@ -97,7 +97,7 @@ class Execution(ABC):
                 subscription=self._subscription.name,
                 schema=self._schema,
                 attempt=delivery.attempt,
-                log=self._log.bind(event=number),
+                log=self._log.bind(event_number=number),
                 connection=connection,
             )
             outcome = self._function(event, context)
@@ -107,7 +107,7 @@ class Execution(ABC):
             if connection is not None and isinstance(error, psycopg.Error):
                 self._pass_on_trouble(error, connection)
             if delivery.attempt == 1:
-                self._log.exception("handler_failed", event=number)
+                self._log.exception("handler_failed", event_number=number)
             return Failed(number, "error", f"{type(error).__name__}: {error}", None)
         return _verdict(number, outcome)
 

@@ -170,9 +170,9 @@ class RunningSubscription:
                 self._retry_later(effect)
             case Skipped(number=number, reason=reason):
                 self._skipped += 1
-                self._log.warning("event_skipped", event=number, reason=reason)
+                self._log.warning("event_skipped", event_number=number, reason=reason)
             case Halted(number=number, reason=reason):
-                self._log.error("subscription_halted", event=number, reason=reason)
+                self._log.error("subscription_halted", event_number=number, reason=reason)
             case Drained():
                 self._around.drained(self.subscription.name)
             case _:
@@ -191,7 +191,7 @@ class RunningSubscription:
     def _retry_later(self, effect: StartRetryTimer) -> None:
         self._log.warning(
             "event_retried",
-            event=effect.number,
+            event_number=effect.number,
             attempt=effect.attempt,
             retry_in=round(effect.seconds, 2),
             reason=effect.reason,

@@ -129,7 +129,7 @@ def empty_schema(conn: Connection) -> Iterator[str]:
 
 
 def statement(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(text).format(s=sql.Identifier(schema))  # type: ignore[arg-type]
+    return sql.SQL(text).format(s=sql.Identifier(schema))
 
 
 def rows(conn: Connection, text: str, schema: str) -> list[Any]:
@@ -322,7 +322,7 @@ def test_other_versions_are_refused(conn: Connection, schema: str, version: tupl
     conn.execute(statement("insert into {s}.schema_migrations values (%s, %s, %s)", schema), version)
     for attempt in (check, initialise):
         with pytest.raises(SchemaMismatch, match=remedy):
-            attempt(conn, schema)  # type: ignore[operator]
+            attempt(conn, schema)
 
 
 def test_a_newer_runtime_is_refused(conn: Connection, schema: str) -> None:

@@ -14,6 +14,7 @@ from eventstore.store import (
     EventStore,
     Ownership,
     OwnershipLost,
+    StartFrom,
     Statements,
     StreamNameTooLong,
     SubscriptionLag,
@@ -274,7 +275,12 @@ def test_handlers_of_one_owner_do_not_wait_for_each_other_or_the_checkpoint(
 
 def test_lags(event_store: EventStore, conn: Connection, statements: Statements, schema: str) -> None:
     event_store.append_many([("a", 0, events(1, 2)), ("b", 0, events(3))])
-    for stream, name, start in (("$all", "behind", 1), ("a", "done", "current"), ("new", "early", "origin")):
+    starts: list[tuple[str, str, StartFrom]] = [
+        ("$all", "behind", 1),
+        ("a", "done", "current"),
+        ("new", "early", "origin"),
+    ]
+    for stream, name, start in starts:
         run(conn, operations.create_subscription(statements, stream, name, start))
     begin(conn, statements, "node-1")
     run(conn, operations.try_locks(statements, [1]))

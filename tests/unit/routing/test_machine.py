@@ -147,6 +147,15 @@ def test_a_slow_partition_does_not_stop_the_others() -> None:
     assert made.stored == 0, "event 1 is not finished"
 
 
+def test_a_hungry_subscriber_gets_events_even_when_little_room_is_left() -> None:
+    keys = ["a", "a", "a", *["b"] * 5]
+    made, (one, two) = world(*keys, workers=2, max_size=4, page_size=4)
+    made.answer_read()
+    take_all(one, two)
+    made.settle(stuck=frozenset({"a"}))
+    assert made.finished == {4, 5, 6, 7, 8}, "one place is left beside the three of the slow key"
+
+
 def test_no_partition_starves_another_at_a_single_subscriber() -> None:
     made, (worker,) = world(*["hot"] * 20, "cold", capacity=2, max_size=30)
     made.answer_read()

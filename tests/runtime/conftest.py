@@ -1,0 +1,17 @@
+"""Fixtures for tests with real nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eventstore.tests.support.node import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path, database_url: str, schema: str) -> Iterator[Project]:
+    """A user's project on a fresh schema of the test server; its nodes are killed in the end."""
+    made = Project(tmp_path, database_url, schema)
+    yield made
+    made.stop_all()
