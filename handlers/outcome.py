@@ -5,6 +5,8 @@ A handler that returns None has finished the event, as with `Ack()`. Any outcome
 
 from __future__ import annotations
 
+from math import inf
+
 
 class Outcome(Exception):  # noqa: N818 - an answer of the handler, not an error
     """Base of all outcomes; an exception so that it can be raised from deep inside a handler."""
@@ -26,10 +28,10 @@ class Retry(Outcome):
 
     def __init__(self, after: float | None = None, reason: str = "the handler asked for a retry") -> None:
         super().__init__(after, reason)
-        if after is not None and after < 0:
-            raise ValueError(f"Retry(after={after}): the wait must be 0 seconds or more")
-        self.after = after
-        self.reason = reason
+        if after is not None and not 0 <= after < inf:
+            raise ValueError(f"Retry(after={after}): the wait must be 0 seconds or more, and finite")
+        self.after = None if after is None else float(after)
+        self.reason = str(reason)
 
 
 class Skip(Outcome):
@@ -41,7 +43,7 @@ class Skip(Outcome):
 
     def __init__(self, reason: str = "the handler skipped it") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
 
 
 class Stop(Outcome):
@@ -53,4 +55,4 @@ class Stop(Outcome):
 
     def __init__(self, reason: str = "the handler asked to stop") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)

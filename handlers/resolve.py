@@ -11,6 +11,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -59,6 +60,16 @@ _AT_LEAST_ONE = (
     "max_attempts",
 )
 _NOT_NEGATIVE = ("checkpoint_after", "retry_backoff_min", "retry_backoff_max")
+_KINDS = {
+    "str": "a text",
+    "str | None": "a text or a function of the event",
+    "int": "a whole number",
+    "float": "a number of seconds",
+    "bool": "True or False",
+    "StartFrom": "'origin', 'current' or an event number",
+    'Literal["halt", "skip"]': "'halt' or 'skip'",
+}
+"""What an option takes, in words, by its type."""
 
 
 def extend_path(python_path: Sequence[str]) -> None:
@@ -113,15 +124,28 @@ def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscriptio
         ConfigurationError: The handler or one of the options cannot work.
     """
     function = load_function(path, where=where)
-    _check_signature(function, path, where)
+    _check_takes(function, repr(path), where, ("event", "context"))
     given = {**_given(declared_options(function)), **_given(configured)}
     if not given.get("name"):
         raise ConfigurationError(f'{where}: the subscription has no name; add name = "…" here or to @handler')
-    partition_by = given.pop("partition_by", None)
-    subscription = Subscription(handler=path, partition_by=_named(partition_by), **given)
+    partition_by = given.get("partition_by")
+    subscription = _settle({**given, "handler": path, "partition_by": _named(partition_by)}, where)
     _check_numbers(subscription, where)
-    _check_partition_by(subscription.partition_by, where)
+    if callable(partition_by):
+        _check_takes(partition_by, "partition_by of @handler", where, ("event",))
+    else:
+        _check_partition_by(subscription.partition_by, where)
     return subscription
+
+
+def _settle(options: dict[str, Any], where: str) -> Subscription:
+    """The options as a subscription; the decorator's have been checked by nobody before."""
+    try:
+        return msgspec.convert(options, Subscription)
+    except msgspec.ValidationError as error:
+        name = str(error).rpartition("$.")[2].rstrip("`")
+        kind = _KINDS[Subscription.__annotations__[name]]
+        raise ConfigurationError(f"{where}: {name} = {options[name]!r}; it must be {kind}") from None
 
 
 def _given(options: HandlerOptions) -> dict[str, Any]:
@@ -133,14 +157,19 @@ def _named(partition_by: str | KeyFunction | None) -> str | None:
     return DECLARED if callable(partition_by) else partition_by
 
 
-def _check_signature(function: HandlerFunction, path: str, where: str) -> None:
+def _check_takes(function: HandlerFunction, what: str, where: str, arguments: tuple[str, ...]) -> None:
+    """Sees to it that a function can be called with these arguments, and answers at once."""
     if inspect.iscoroutinefunction(function):
-        raise ConfigurationError(f"{where}: {path!r} is 'async def'; declare the handler with a plain 'def'")
+        raise ConfigurationError(f"{where}: {what} is 'async def'; declare it with a plain 'def'")
     try:
-        inspect.signature(function).bind(None, None)
-    except TypeError:
         signature = inspect.signature(function)
-        raise ConfigurationError(f"{where}: {path!r} takes {signature}; a handler takes (event, context)") from None
+    except ValueError:
+        return  # some built-in functions do not tell
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        taken = ", ".join(arguments)
+        raise ConfigurationError(f"{where}: {what} takes {signature}; it is called with ({taken})") from None
 
 
 def _check_numbers(subscription: Subscription, where: str) -> None:
@@ -150,7 +179,7 @@ def _check_numbers(subscription: Subscription, where: str) -> None:
             raise ConfigurationError(f"{where}: {name} = {value}; it must be 1 or more")
     for name in _NOT_NEGATIVE:
         value = getattr(subscription, name)
-        if value < 0:
+        if not 0 <= value < inf:
             raise ConfigurationError(f"{where}: {name} = {value}; it must be 0 seconds or more")
     if isinstance(subscription.start_from, int) and subscription.start_from < 0:
         raise ConfigurationError(f"{where}: start_from = {subscription.start_from}; event numbers start at 0")
@@ -160,7 +189,8 @@ def _check_partition_by(partition_by: str | None, where: str) -> None:
     if partition_by is None or partition_by == DECLARED or partition_by in BUILT_IN or is_path(partition_by):
         return
     if ":" in partition_by:
-        load_function(partition_by, where=f"{where}: partition_by")
+        function = load_function(partition_by, where=f"{where}: partition_by")
+        _check_takes(function, f"partition_by {partition_by!r}", where, ("event",))
         return
     near = difflib.get_close_matches(partition_by, BUILT_IN, n=1)
     hint = f"did you mean {near[0]!r}? It" if near else "it"

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import array
 import contextlib
+import os
 import socket
 import struct
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -46,6 +48,7 @@ class Channel(Generic[Incoming]):
         self._received = bytearray()
         self._unsent: deque[memoryview] = deque()
         self._descriptors: deque[int] = deque()
+        self._refused = False
         self.closed = False
         """True once the peer is gone or the channel was closed here; sending is a no-op from then on."""
 
@@ -65,7 +68,7 @@ class Channel(Generic[Incoming]):
             message: The message.
             descriptor: An open file descriptor to hand over with it; the caller keeps (and closes) its own.
         """
-        if self.closed:
+        if self.closed or self._refused:
             return
         payload = _encoder.encode(message)
         frame = memoryview(_HEADER.pack(len(payload)) + payload)
@@ -87,7 +90,7 @@ class Channel(Generic[Incoming]):
             if sent < len(frame):
                 self._sock.sendall(frame[sent:])
         except OSError:
-            self.close()
+            self._refuse()
         finally:
             with contextlib.suppress(OSError):
                 self._sock.setblocking(False)
@@ -101,12 +104,17 @@ class Channel(Generic[Incoming]):
             except BlockingIOError:
                 return
             except OSError:
-                self.close()
+                self._refuse()
                 return
             if sent < len(frame):
                 self._unsent[0] = frame[sent:]
             else:
                 self._unsent.popleft()
+
+    def _refuse(self) -> None:
+        """Sends nothing any more; what the peer had sent before it went is still to be received, up to its end."""
+        self._refused = True
+        self._unsent.clear()
 
     def receive(self) -> list[Incoming]:
         """All complete messages that have arrived; sets `closed` when the peer is gone."""
@@ -134,13 +142,19 @@ class Channel(Generic[Incoming]):
                 chunk, ancillary = b"", []
             for level, kind, data in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    self._descriptors.extend(array.array("i", data[: len(data) - len(data) % 4]))
+                    self._take_over(array.array("i", data[: len(data) - len(data) % 4]))
             if not chunk:
                 self.closed = True
                 return
             self._received += chunk
             if len(chunk) < _CHUNK:
                 return
+
+    def _take_over(self, descriptors: Iterable[int]) -> None:
+        for descriptor in descriptors:
+            # What user code starts must not keep a channel open that its worker has left.
+            os.set_inheritable(descriptor, False)
+            self._descriptors.append(descriptor)
 
     def take_descriptor(self) -> int:
         """The next descriptor that came with a message, in order of arrival; the caller closes it."""
@@ -151,9 +165,5 @@ class Channel(Generic[Incoming]):
         self.closed = True
         self._unsent.clear()
         while self._descriptors:
-            _close_descriptor(self._descriptors.popleft())
+            os.close(self._descriptors.popleft())
         self._sock.close()
-
-
-def _close_descriptor(descriptor: int) -> None:
-    socket.close(descriptor)

@@ -159,9 +159,9 @@ def append(
     as_json: JsonOption = False,
 ) -> None:
     """Append events to a stream, all or none. A line: {"event_type": …, "data": …, "metadata": …, "event_id": …}."""
-    events = commands.read_events(source)
+    version, events = commands.expected_version(expected), commands.read_events(source)
     with _store(config or context.obj) as store:
-        result = store.append_to_stream(stream, commands.expected_version(expected), events)
+        result = store.append_to_stream(stream, version, events)
     typer.echo(msgspec.json.encode(result).decode() if as_json else commands.describe_append(result, len(events)))
 
 

@@ -44,7 +44,7 @@ def read_events(source: str) -> list[EventData]:
 def _event(line: bytes, where: str) -> EventData:
     try:
         fields = msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{where}: this is not JSON: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("event_type"), str) or "data" not in fields:
         raise ConfigurationError(f'{where}: an event is an object with "event_type" (a string) and "data"')

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 import structlog
+from psycopg.pq import TransactionStatus
 
 from ..handlers.context import Context
 from ..handlers.declaration import HandlerFunction
@@ -26,6 +27,7 @@ from ..store.sql import Statements
 from ..store.subscriptions import done_events, record_done_events
 from ..store.translate import translate
 from .messages import Failed
+from .routing.inputs import Verdict
 
 _CONFLICT_ATTEMPTS = 5
 
@@ -108,15 +110,29 @@ class Execution(ABC):
                 self._pass_on_trouble(error, connection)
             if delivery.attempt == 1:
                 self._log.exception("handler_failed", event_number=number)
-            return Failed(number, "error", f"{type(error).__name__}: {error}", None)
-        return _verdict(number, outcome)
+            return _failed(number, "error", f"{type(error).__name__}: {error}")
+        return _verdict(number, outcome) or self._check_transaction(number, connection)
 
     @staticmethod
     def _pass_on_trouble(error: psycopg.Error, connection: psycopg.Connection[Any]) -> None:
         """Trouble of the database is not the event's fault: it must not count as an attempt."""
         translated = translate(error)
-        if isinstance(translated, Conflict | StoreUnavailable) or connection.broken:
+        own_fault = isinstance(error, psycopg.errors.UniqueViolation)
+        if connection.broken or (isinstance(translated, Conflict | StoreUnavailable) and not own_fault):
             raise translated from error
+
+    @staticmethod
+    def _check_transaction(number: int, connection: psycopg.Connection[Any] | None) -> Failed | None:
+        """A handler that swallowed a database error, or ended the transaction, has not finished its event."""
+        if connection is None or connection.info.transaction_status is TransactionStatus.INTRANS:
+            return None
+        if connection.broken:
+            raise StoreUnavailable("the connection was lost while the handler ran: try again")
+        reason = (
+            "the handler returned with its transaction failed or ended; raise what fails, or put it into "
+            "`with context.connection.transaction():`, and leave commit and rollback to the worker"
+        )
+        return _failed(number, "error", reason)
 
 
 class PlainExecution(Execution):
@@ -177,11 +193,9 @@ class TransactionalExecution(Execution):
             self._commit(batch, ownership)
         except _BatchFailed as stopped:
             before = batch[: stopped.index]
-            finished = self.execute(before, ownership).finished if before else []
-            # The events before it are done now; had one of them failed this time, that failure counts.
-            if len(finished) < len(before):
-                return self.execute(batch[: len(finished) + 1], ownership)
-            return Results(finished, stopped.failed)
+            results = self.execute(before, ownership) if before else Results([])
+            # Should one of those before it have failed this time, that failure counts.
+            return results if results.failed else Results(results.finished, stopped.failed)
         return Results([delivery.number for delivery in batch])
 
     def _commit(self, batch: Sequence[Delivery], ownership: Ownership) -> None:
@@ -221,13 +235,18 @@ def _verdict(number: int, outcome: Any) -> Failed | None:
         case None | Ack():
             return None
         case Retry(after=after, reason=reason):
-            return Failed(number, "retry", reason, after)
+            return _failed(number, "retry", reason, after)
         case Skip(reason=reason):
-            return Failed(number, "skip", reason, None)
+            return _failed(number, "skip", reason)
         case Stop(reason=reason):
-            return Failed(number, "stop", reason, None)
+            return _failed(number, "stop", reason)
         case _:
             kind = type(outcome).__name__
-            return Failed(
-                number, "error", f"the handler returned {kind}; it may return None, Ack, Retry, Skip or Stop", None
+            return _failed(
+                number, "error", f"the handler returned {kind}; it may return None, Ack, Retry, Skip or Stop"
             )
+
+
+def _failed(number: int, verdict: Verdict, reason: str, after: float | None = None) -> Failed:
+    # A message is UTF-8; texts of the operating system may hold bytes that are not.
+    return Failed(number, verdict, reason.encode(errors="backslashreplace").decode(), after)

@@ -18,11 +18,11 @@ class _WholeLines:
         self._stream = stream
 
     def msg(self, message: str) -> None:
-        """Writes one line; a reader that went away is no reason to stop."""
+        """Writes one line; a reader that went away or a full disk is no reason to stop."""
         try:
             self._stream.write(message + "\n")
             self._stream.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             return
 
     debug = info = warning = error = critical = exception = log = msg

@@ -16,6 +16,9 @@ from .channel import Channel
 
 Callback = Callable[[], None]
 
+# The longest wait that every selector takes; a timer beyond it costs an idle turn now and then.
+_LONGEST_WAIT = 3600.0
+
 
 class HasFileno(Protocol):
     """Anything with a file descriptor."""
@@ -110,7 +113,7 @@ class Loop:
         self._watch_unsent()
         for key, _ in self._selector.select(self._wait(longest)):
             # An earlier callback of this turn may have removed the source of a later one.
-            if self._selector.get_map().get(key.fd) is key or self._is_watched(key):
+            if self._is_watched(key):
                 key.data()
             if self._stopped:
                 return
@@ -125,7 +128,7 @@ class Loop:
             heapq.heappop(self._timers)
         if not self._timers:
             return longest
-        wait = max(0.0, self._timers[0][0] - self.now())
+        wait = min(max(0.0, self._timers[0][0] - self.now()), _LONGEST_WAIT)
         return wait if longest is None else min(wait, longest)
 
     def _run_due_timers(self) -> None:
@@ -138,7 +141,7 @@ class Loop:
     def _watch_unsent(self) -> None:
         """Watches a channel for writability only while its peer is behind with reading."""
         for channel, descriptor in self._channels.items():
-            if channel.closed and descriptor not in self._selector.get_map():
+            if channel.closed:
                 continue
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.has_unsent else 0)
             key = self._selector.get_key(descriptor)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 import json
 import socket
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -131,6 +133,16 @@ class _Server(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         self.board = board
         super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Binds without asking DNS for a name of the address, which can take many seconds and serves nothing."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away early is not worth a traceback."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

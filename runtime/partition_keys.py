@@ -13,7 +13,13 @@ from ..store.serializer import Serializer
 
 RowKey = Callable[[Row], Hashable]
 
-_COLUMNS: dict[str, RowKey] = {"stream": itemgetter(1), "event_type": itemgetter(3)}
+_COLUMNS: dict[str, RowKey] = {
+    "stream": itemgetter(1),
+    "category": lambda row: row[1].partition("-")[0],
+    "event_type": itemgetter(3),
+    "correlation_id": itemgetter(5),
+}
+"""The keys that need no decoding of the event."""
 
 
 def row_key(subscription: Subscription, serializer: Serializer) -> RowKey | None:

@@ -74,13 +74,16 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
         return next(s for s in self.subscriptions if s.name == name)
 
 
-def connect_to(store: StorePlan, role: str, *, session: bool = False) -> psycopg.Connection[Any]:
+def connect_to(
+    store: StorePlan, role: str, *, session: bool = False, for_handlers: bool = False
+) -> psycopg.Connection[Any]:
     """Opens a process's own connection.
 
     Args:
         store: The node's store.
         role: What the connection is for, as `pg_stat_activity` shows it.
         session: True for LISTEN and advisory locks, which must not go through a transaction-mode pooler.
+        for_handlers: True where user code runs statements of its own, whose plans are none of our business.
 
     Raises:
         EventStoreError: As `store.connection.connect`.
@@ -90,5 +93,6 @@ def connect_to(store: StorePlan, role: str, *, session: bool = False) -> psycopg
         role,
         timeout=store.timeout,
         connect_timeout=store.connect_timeout,
+        prefer_indexes=not for_handlers,
         prepare_threshold=store.prepare_threshold,
     )

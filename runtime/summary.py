@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -43,7 +44,14 @@ class Totals:
         )
 
 
-_DOWN = {"reason": "the listener is down", "idle": False, "in_flight": 0, "buffered": 0, "workers": 0}
+_DOWN: dict[str, Any] = {
+    "reason": "the listener is down",
+    "idle": False,
+    "in_flight": 0,
+    "buffered": 0,
+    "retrying": {},
+    "workers": 0,
+}
 
 
 def _add(current: SubscriptionReport, kept: SubscriptionReport | None) -> SubscriptionReport:
@@ -83,12 +91,14 @@ def summarize(
     subscriptions = [_explain(report, children) for report in subscriptions]
     running = all(child.state in ("running", "finished") for child in children)
     healthy = all(report.state in _HEALTHY for report in subscriptions)
-    starting = not reported or all(child.state == "starting" for child in children)
-    state = "stopping" if stopping else "running" if running and healthy else "starting" if starting else "degraded"
+    ready = running and healthy and bool(reported)
+    never_down = all(child.state in ("starting", "running", "finished") and not child.restarts for child in children)
+    starting = never_down and healthy
+    state = "stopping" if stopping else "running" if ready else "starting" if starting else "degraded"
     return NodeStatus(
         node=plan.node,
         state=state,
-        ready=running and healthy and bool(reported) and not stopping,
+        ready=ready and not stopping,
         pid=pid,
         version=version(),
         uptime=round(uptime, 3),
@@ -102,6 +112,6 @@ def summarize(
 def _explain(report: SubscriptionReport, children: Sequence[ChildStatus]) -> SubscriptionReport:
     """Names a worker that cannot start: it is why its subscription does nothing."""
     for child in children:
-        if child.state == "failed" and child.name.startswith(f"worker:{report.name}:"):
+        if child.state == "failed" and child.name.rpartition(":")[0] == f"worker:{report.name}":
             return msgspec.structs.replace(report, reason=child.reason, state="failed")
     return report

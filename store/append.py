@@ -97,8 +97,8 @@ def append_many(
     """Append to several streams, all or none; the order in `$all` is the order given here.
 
     The driver must run this in a transaction (or savepoint) of its own and roll it back when an error comes out: after
-    a lost race some streams have been created. A stream may be named several times; then only its first expected version
-    may be other than any_version or stream_exists. Elements without events are refused.
+    a lost race some streams have been created. A stream may be named several times; then only its first expected
+    version may be other than any_version or stream_exists. Elements without events are refused.
 
     Args:
         statements: The statements of the schema.

@@ -42,6 +42,7 @@ def connect(
     timeout: float | None = 15.0,
     connect_timeout: float = 10.0,
     idle_in_transaction_timeout: float | None = None,
+    prefer_indexes: bool = False,
     prepare_threshold: int | None = 5,
 ) -> Connection:
     """Open an autocommit connection to a writable server.
@@ -54,6 +55,8 @@ def connect(
         timeout: The time limit of a statement in seconds, None for none.
         connect_timeout: The time limit for opening the connection in seconds; at least 2, whole seconds.
         idle_in_transaction_timeout: How long a transaction may idle before the server ends the session, in seconds.
+        prefer_indexes: Whether the planner avoids scans of whole tables. For sessions that run the store's statements
+            only: a plan made while a table was small is kept while it grows, and would scan it for every event.
         prepare_threshold: Runs of a statement before it is prepared on the server, None for never.
 
     Raises:
@@ -66,6 +69,7 @@ def connect(
         timeout=timeout,
         connect_timeout=connect_timeout,
         idle_in_transaction_timeout=idle_in_transaction_timeout,
+        prefer_indexes=prefer_indexes,
     )
     with translated():
         return psycopg.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
@@ -78,6 +82,7 @@ def connection_arguments(
     timeout: float | None = 15.0,
     connect_timeout: float = 10.0,
     idle_in_transaction_timeout: float | None = None,
+    prefer_indexes: bool = False,
 ) -> dict[str, Any]:
     """Return the libpq arguments of a connection; the arguments mean the same as for `connect`.
 
@@ -93,8 +98,13 @@ def connection_arguments(
             f"the store's url {redact(url)!r} is malformed, {reason(error)}: "
             "write it like postgresql://user:password@host:5432/database"
         ) from None
+    ports = str(given.get("port", "")).split(",")
+    if not all(port.isdigit() for port in ports if port):
+        raise ConfigurationError(f"the store's url {redact(url)!r} has port {given['port']!r}: give a number")
     limits = {"statement_timeout": timeout, "idle_in_transaction_session_timeout": idle_in_transaction_timeout}
     options = [f"-c {name}={math.ceil(value * 1000)}" for name, value in limits.items() if value is not None]
+    if prefer_indexes:
+        options.append("-c enable_seqscan=off")
     chosen = {
         **_KEEPALIVE,
         "connect_timeout": max(2, math.ceil(connect_timeout)),

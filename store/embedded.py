@@ -33,11 +33,13 @@ from urllib.parse import quote
 
 from . import keeper
 from .connection import connect
-from .errors import ConfigurationError, EventStoreError, StoreUnavailable
+from .errors import ConfigurationError, StoreUnavailable
 from .settings import EMBEDDED
 
 # How long the server may take to start, crash recovery included, in seconds.
 _START_LIMIT = 60.0
+# How long the last processes of a crashed server may stand in the way of a new one, in seconds.
+_ENDING_LIMIT = 10.0
 _POLL = 0.1
 # The server takes lists of directories and a shell takes the command, so only plain paths hold its socket; a socket's
 # whole path has at most 107 bytes.
@@ -119,18 +121,19 @@ def _ensure_running(home: Path) -> str:
     data = home / "data"
     # Before the server, so that it is never without one, even if this process is killed half-way.
     _ensure_keeper(home, data)
-    failure: EventStoreError | None = None
-    deadline = time.monotonic() + _START_LIMIT
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while True:
         try:
             if keeper.postmaster_pid(data) is None:
                 _start(data)
             return _probed(data)
         except StoreUnavailable as error:
-            # A server that recovers from a crash, or whose predecessor's last processes are still ending.
-            failure = error
+            limit = _ENDING_LIMIT if keeper.postmaster_pid(data) is None else _START_LIMIT
+            if time.monotonic() - began > limit:
+                raise StoreUnavailable(
+                    f"the embedded PostgreSQL in {str(home)!r} did not start, {error}: see {str(data / 'log')!r}"
+                ) from error
             time.sleep(_POLL)
-    raise StoreUnavailable(f"the embedded PostgreSQL in {str(home)!r} did not start: {failure}; see {data / 'log'}")
 
 
 def _ensure_keeper(home: Path, data: Path) -> None:
@@ -165,7 +168,8 @@ def _start(data: Path) -> None:
     cluster = _cluster(pgserver, data)
     sockets = _socket_directory(data, cluster.system_user)
     options = f"-c listen_addresses='' -k {shlex.quote(str(sockets))}"
-    arguments = ["-w", "-t", str(int(_START_LIMIT)), "-s", "-D", str(data), "-l", str(data / "log"), "-o", options]
+    # Relative paths, because pg_ctl writes them into a shell command without escaping them.
+    arguments = ["-w", "-t", str(int(_START_LIMIT)), "-s", "-D", ".", "-l", "log", "-o", options]
     _execute(cluster, "pg_ctl", [*arguments, "start"], cwd=data)
 
 
@@ -205,10 +209,11 @@ def _execute(cluster: Any, command: str, arguments: list[str], cwd: Path) -> Non
 
 def _forget_crashed_server(data: Path) -> None:
     """Remove the lock files of a server that is gone: their pid may be another program's by now."""
-    with suppress(OSError):
-        lines = (data / "postmaster.pid").read_text().splitlines()
+    sockets = keeper.socket_directory(data)
+    if sockets is not None:
         for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
-            (Path(lines[4]) / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (sockets / name).unlink()
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
@@ -230,11 +235,10 @@ def _socket_directory(data: Path, system_user: str | None) -> Path:
 
 def _probed(data: Path) -> str:
     """Return the URL of a running server once it takes connections. Raises `StoreUnavailable` before that."""
-    try:
-        sockets = (data / "postmaster.pid").read_text().splitlines()[4]
-    except (OSError, IndexError):
-        raise StoreUnavailable("the server has not written its lock file yet") from None
-    url = f"postgresql://postgres@/postgres?host={quote(sockets, safe='')}"
+    sockets = keeper.socket_directory(data)
+    if sockets is None:
+        raise StoreUnavailable("the server has not written its lock file yet")
+    url = f"postgresql://postgres@/postgres?host={quote(str(sockets), safe='')}"
     connect(url, "probe", connect_timeout=5.0).close()
     return url
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 # How long a fast shutdown may take before the server is stopped the hard way, in seconds.
@@ -30,6 +31,15 @@ def postmaster_pid(data: Path) -> int | None:
         return pid if Path(f"/proc/{pid}/cwd").samefile(data) else None
     except (OSError, ValueError):
         return None
+
+
+def socket_directory(data: Path) -> Path | None:
+    """Return the directory of a server's socket as its lock file names it, None when it has none."""
+    try:
+        named = (data / "postmaster.pid").read_text().splitlines()[4]
+    except (OSError, IndexError):
+        return None
+    return Path(named) if named else None
 
 
 def stop(data: Path) -> None:
@@ -60,7 +70,11 @@ def keep(users_file: Path, data: Path, keeper_lock: int) -> None:
     users = os.open(users_file, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(users, fcntl.LOCK_EX)
     if _is_same_file(users, users_file):
+        sockets = socket_directory(data)
         stop(data)
+        if sockets is not None and sockets != data:
+            with suppress(OSError):
+                sockets.rmdir()
     os.close(keeper_lock)
 
 

@@ -110,7 +110,11 @@ class StorePool:
     def _new_pool(self) -> ConnectionPool[Connection]:
         settings = self.settings
         arguments = connection_arguments(
-            self._resolved_url(), "store", timeout=settings.timeout, connect_timeout=settings.connect_timeout
+            self._resolved_url(),
+            "store",
+            timeout=settings.timeout,
+            connect_timeout=settings.connect_timeout,
+            prefer_indexes=True,
         )
         return ConnectionPool(
             kwargs={**arguments, "autocommit": True, "prepare_threshold": settings.prepare_threshold},

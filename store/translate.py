@@ -23,8 +23,8 @@ from .errors import (
     StoreUnavailable,
 )
 
-_CREDENTIALS = re.compile(r"(://[^:@/?#\s]*):[^?\s]*(?=@)")
-_PASSWORDS = re.compile(r"(?i)\b(password|passwd|sslpassword)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)")
+_CREDENTIALS = re.compile(r"(//[^:@/?#\s]*):[^?\s]*(?=@)")
+_PASSWORDS = re.compile(r"(?i)\b(password|passwd|sslpassword)(\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&]*)")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # What a server says before a session exists carries no SQLSTATE, only a text.

@@ -6,11 +6,11 @@ with moved as (
   update "{schema}".streams
      set stream_version = stream_version + cardinality($3::uuid[])
    where stream_uuid = $1::text and deleted_at is null and ($2::bigint < 0 or stream_version = $2)
-  returning stream_id, stream_version - cardinality($3) as before
+  returning stream_id, stream_version - cardinality($3::uuid[]) as before
 ),
 created as (
   insert into "{schema}".streams (stream_uuid, stream_version)
-  select $1, cardinality($3)
+  select $1, cardinality($3::uuid[])
    where $2 in (-1, 0) and not exists (select from moved)
   on conflict (stream_uuid) do nothing
   returning stream_id, 0::bigint as before
@@ -22,7 +22,7 @@ recorded as (
   insert into "{schema}".events (event_id, event_type, causation_id, correlation_id, data, metadata, created_at)
   select n.event_id, n.event_type, n.causation_id, n.correlation_id, {new_data}, {new_metadata},
          coalesce($9::timestamptz, now())
-    from target, unnest($3, $4::text[], $5::uuid[], $6::uuid[], $7::bytea[], $8::bytea[])
+    from target, unnest($3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::bytea[], $8::bytea[])
            as n (event_id, event_type, causation_id, correlation_id, data, metadata)
   returning 1
 ),
@@ -30,7 +30,7 @@ own as (
   insert into "{schema}".stream_events
          (event_id, stream_id, stream_version, original_stream_id, original_stream_version)
   select n.event_id, target.stream_id, target.before + n.place, target.stream_id, target.before + n.place
-    from target, unnest($3) with ordinality as n (event_id, place)
+    from target, unnest($3::uuid[]) with ordinality as n (event_id, place)
   returning event_id, stream_id, stream_version
 ),
 -- Joined with what was inserted, so that the lock every append needs is taken after all work that can come before it.

@@ -21,7 +21,7 @@ acceptable as (
   select (select count(*) from existing where matches)
          + (select count(*) from wanted w
              where w.expected in (-1, 0) and not exists (select from existing e where e.stream_uuid = w.stream_uuid))
-         = cardinality($1) as is_acceptable
+         = cardinality($1::text[]) as is_acceptable
 ),
 created as (
   insert into "{schema}".streams (stream_uuid, stream_version)
@@ -46,7 +46,7 @@ target as (
   select stream_id, stream_uuid, 0::bigint from created
 ),
 complete as (
-  select (select count(*) from target) = cardinality($1) as is_complete
+  select (select count(*) from target) = cardinality($1::text[]) as is_complete
 ),
 placed as (
   select n.*, row_number() over (partition by n.stream_uuid order by n.place) as place_in_stream

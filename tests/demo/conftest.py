@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from eventstore.tests.support.git import Repository
 
+
 @pytest.fixture(autouse=True)
 def git_without_user_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("GIT_")]:

@@ -156,4 +156,3 @@ def _kill(process: psutil.Process) -> int:
     except psutil.NoSuchProcess:
         return 0
     return 1
-

@@ -85,7 +85,9 @@ def totals(conn: Connection, schema: str) -> dict[str, int]:
 
 def orders(conn: Connection, schema: str) -> dict[str, list[int]]:
     """The versions in the order of their effects, by stream."""
-    query = SQL("select stream, array_agg(version order by at) from {} group by 1").format(Identifier(schema, "effects"))
+    query = SQL("select stream, array_agg(version order by at) from {} group by 1").format(
+        Identifier(schema, "effects")
+    )
     return dict(conn.execute(query).fetchall())
 
 

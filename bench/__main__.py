@@ -1,0 +1,119 @@
+"""`python -m bench`: measures this version on this machine, prints a table and writes JSON.
+
+Rounds go over all cases in turn, so that a slow minute of the machine meets one round of each rather than all rounds
+of one. Run it from the root of the repository, with nothing else at work on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from eventstore.store import EmbeddedServer, EventStoreError, open_url
+from eventstore.store.keeper import postmaster_pid
+from rich.console import Console
+
+from . import append, catch_up, limits, live
+from .case import Bench, Case, Figure
+from .report import Run, result, run_of, table, write_json
+
+RESULTS = Path(__file__).parent / "results"
+_FULL = {"rounds": 3, "seconds": 3.0, "events": 100_000}
+_QUICK = {"rounds": 1, "seconds": 0.3, "events": 2_000}
+_STOP_LIMIT = 60.0
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; sizes that are not given are those of a full run, or of a quick one."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure events per second and latency.")
+    parser.add_argument(
+        "--url", help="a PostgreSQL URL or embedded:DIR; default: an embedded one in a temporary folder"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measures whose name begins so, such as append")
+    parser.add_argument("--rounds", type=int, help="times each measure is taken (3)")
+    parser.add_argument("--seconds", type=float, help="time of each append, live and commit measure (3)")
+    parser.add_argument("--events", type=int, help="events of the backlog to catch up with (100000)")
+    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, not how fast")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the JSON (bench/results/TIME.json)")
+    options = parser.parse_args(given)
+    for name, value in (_QUICK if options.quick else _FULL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+        elif getattr(options, name) <= 0:
+            parser.error(f"--{name} {getattr(options, name)}: give a number above 0")
+    if options.events < 10:
+        parser.error(f"--events {options.events}: give 10 or more")
+    options.cases = chosen(options.only)
+    if not options.cases:
+        names = ", ".join(figure.name for case in chosen(None) for figure in case.figures)
+        parser.error(f"--only {' '.join(options.only)} names no measure; there are {names}")
+    return options
+
+
+def chosen(only: Sequence[str] | None) -> list[Case]:
+    """The cases of which a figure's name begins with one of the given words; all where none are given."""
+    cases = [*append.cases(), *catch_up.cases(), *live.cases(), *limits.cases()]
+    if only is None:
+        return cases
+    return [case for case in cases if any(figure.name.startswith(tuple(only)) for figure in case.figures)]
+
+
+def measure(bench: Bench, cases: Sequence[Case], rounds: int, progress: Console) -> Run:
+    """Runs every case in every round."""
+    values: dict[Figure, list[float]] = defaultdict(list)
+    for number in range(1, rounds + 1):
+        for case in cases:
+            with progress.status(f"round {number} of {rounds}: {case.figures[0].title} …"):
+                for figure, value in zip(case.figures, case.run(bench), strict=True):
+                    values[figure].append(value)
+                    progress.print(
+                        f"round {number}: {figure.title}: {value:,.1f} {figure.unit}", highlight=False, soft_wrap=True
+                    )
+    return run_of(bench, rounds, [result(figure, taken) for figure, taken in values.items()])
+
+
+@contextmanager
+def database(url: str | None) -> Iterator[str]:
+    """The URL of the server to measure on; without one given, an embedded server that is gone afterwards."""
+    if url is not None:
+        connectable, server = open_url(url)
+        try:
+            yield connectable
+        finally:
+            if server is not None:
+                server.release()
+        return
+    with tempfile.TemporaryDirectory(prefix="eventstore-bench-") as folder:
+        home = Path(folder) / "store"
+        with EmbeddedServer.acquire(home) as server:
+            yield server.url
+        deadline = time.monotonic() + _STOP_LIMIT
+        while postmaster_pid(home / "data") is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def main() -> int:
+    """Runs the command; its exit code is 1 when a measure failed, 2 for a command line that is of no use."""
+    options = arguments()
+    progress = Console(stderr=True)
+    try:
+        with database(options.url) as url, closing(Bench(url, options.seconds, options.events)) as bench:
+            run = measure(bench, options.cases, options.rounds, progress)
+    except (EventStoreError, RuntimeError) as error:
+        progress.print(f"error: {error}", style="red", markup=False, highlight=False)
+        return 1
+    Console().print(table(run))
+    path = options.json or RESULTS / f"{run.at.replace(':', '').replace('+0000', 'Z')}.json"
+    write_json(run, path)
+    progress.print(f"written to {path}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
