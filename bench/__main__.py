@@ -15,9 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from rich.console import Console
+
 from eventstore.store import EmbeddedServer, EventStoreError, open_url
 from eventstore.store.keeper import postmaster_pid
-from rich.console import Console
 
 from . import append, catch_up, limits, live
 from .case import Bench, Case, Figure

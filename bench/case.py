@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from psycopg import sql
+
 from eventstore.runtime.demo.feed import feed
 from eventstore.runtime.demo.git_history import Commit
 from eventstore.runtime.demo.projection import create_tables
 from eventstore.store import EventData, EventStore, ExpectedVersion, connect, initialise
-from psycopg import sql
 
 STREAMS = 1_000
 AUTHORS = 200

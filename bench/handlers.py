@@ -8,9 +8,10 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+from psycopg.sql import SQL, Composed, Identifier
+
 from eventstore.handlers import Context
 from eventstore.store import RecordedEvent
-from psycopg.sql import SQL, Composed, Identifier
 
 _COUNT = SQL("""
     insert into {} as total (stream, events) values (%s, 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from psycopg.sql import SQL, Identifier
+
 from eventstore.store import JsonSerializer, Statements, connect, run
 from eventstore.store.read import page_all
-from psycopg.sql import SQL, Identifier
 
 from .case import Bench, Case, Figure, event
 

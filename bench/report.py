@@ -11,10 +11,11 @@ from statistics import median
 
 import msgspec
 import psycopg
-from eventstore.runtime.version import version
-from eventstore.store import connect
 from rich.box import SIMPLE
 from rich.table import Table
+
+from eventstore.runtime.version import version
+from eventstore.store import connect
 
 from .case import Bench, Figure
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+
 from eventstore.store import Connection, EventStore, connect
 from eventstore.tests.support.database import fresh_schema, running_server
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+
 from eventstore.bench.report import Run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from eventstore.runtime.demo import bundled
 from eventstore.runtime.demo.events import to_event
 from eventstore.runtime.demo.git_history import Commit, read_history

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+
 from eventstore.runtime.demo.events import stream_of, to_event
 from eventstore.runtime.demo.git_history import Commit
 from eventstore.store.notifications import MAX_STREAM_NAME_BYTES

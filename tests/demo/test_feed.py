@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from eventstore.runtime.demo.events import to_event
 from eventstore.runtime.demo.feed import BATCH_SIZE, FeedResult, feed
 from eventstore.runtime.demo.git_history import Commit

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from eventstore.runtime.demo.git_history import Commit, explain_failure, find_repository, parse_log, read_history
 from eventstore.store.errors import ConfigurationError
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from eventstore.runtime.demo.git_history import parse_log, read_history
 
 LONG_EMAIL = "x" * 20_000 + "@example.com"

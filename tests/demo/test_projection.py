@@ -12,6 +12,8 @@ from uuid import UUID
 import psycopg
 import pytest
 import structlog
+from psycopg.sql import SQL, Identifier
+
 from eventstore.handlers import Context
 from eventstore.handlers.declaration import declared_options
 from eventstore.runtime.demo.events import stream_of
@@ -26,7 +28,6 @@ from eventstore.runtime.demo.projection import (
     read_projection,
 )
 from eventstore.store import EventStore, RecordedEvent
-from psycopg.sql import SQL, Identifier
 
 # Does not compress, so it cannot slip into an index entry.
 LONG_EMAIL = "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(200))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from io import StringIO
 
 import pytest
+from rich.console import Console, RenderableType
+
 from eventstore.runtime.demo.projection import MonthRow, month_of
 from eventstore.runtime.demo.report import (
     AuthorTotal,
@@ -16,7 +18,6 @@ from eventstore.runtime.demo.report import (
     result_table,
     totals_per_author,
 )
-from rich.console import Console, RenderableType
 
 ROWS = [
     MonthRow("ann@x", "2023-12", 2, 10, 1),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from eventstore.tests.support.git import Repository
 from eventstore.tests.support.node import Project
 

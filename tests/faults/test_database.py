@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import pytest
+
 from eventstore.store import Connection, EmbeddedServer, EventData, EventStore, connect, initialise
 from eventstore.store.keeper import postmaster_pid
 from eventstore.tests.support.database import temporary_home

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from eventstore.store import Connection, EventData, EventStore
 from eventstore.tests.support.database import temporary_home
 from eventstore.tests.support.git import Repository

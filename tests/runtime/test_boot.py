@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from eventstore.store import EventData, EventStore
 from eventstore.tests.support.node import Project, command, free_port
 from eventstore.tests.support.recording import HANDLERS

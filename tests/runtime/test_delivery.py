@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from eventstore.store import Connection, EventData, EventStore
 from eventstore.tests.support.node import Project
 from eventstore.tests.support.recording import HANDLERS, calls, create_tables, orders, totals

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+
 from eventstore.store import Connection, EventData, EventStore
 from eventstore.tests.support.node import Node, Project
 from eventstore.tests.support.recording import HANDLERS, create_tables, orders, totals

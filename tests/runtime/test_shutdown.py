@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+
 from eventstore.store import EventData, EventStore
 from eventstore.tests.support.node import Node, Project
 from eventstore.tests.support.recording import HANDLERS, calls

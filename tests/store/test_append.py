@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from psycopg import sql
+
 from eventstore.store import (
     AppendResult,
     CannotAppendToAllStream,
@@ -31,7 +33,6 @@ from eventstore.store import (
 from eventstore.store.expected_version import mismatch, to_bind
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
-from psycopg import sql
 
 
 @dataclass

@@ -11,6 +11,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+
 from eventstore.store import (
     ConfigurationError,
     Connection,
@@ -25,7 +27,6 @@ from eventstore.store.connection import connection_arguments
 from eventstore.store.operation import Operation, Query
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
-from psycopg.conninfo import make_conninfo
 
 
 def setting(conn: Connection, name: str) -> Any:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from eventstore.store import ConfigurationError, EmbeddedServer, EventStore, connect, open_url
 from eventstore.store.keeper import postmaster_pid
 from eventstore.tests.support.database import temporary_home

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+
 from eventstore.store import errors
 from eventstore.store.errors import ConfigurationError, EventStoreError, StoreError
 from eventstore.store.translate import redact, translate

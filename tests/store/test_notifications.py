@@ -6,6 +6,8 @@ import random
 from typing import Any
 
 import pytest
+from psycopg import sql
+
 from eventstore.store import (
     MAX_STREAM_NAME_BYTES,
     ConfigurationError,
@@ -19,7 +21,6 @@ from eventstore.store import (
 from eventstore.store.notifications import channel, check_stream_name, parse, runtime_channel
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
-from psycopg import sql
 
 ODD_NAMES = ["a,b", "a,1,2,3", ",", ",,,", '"', "'", "ünï 日本 🎉", "a\nb\tc", " ", "$", "%s {schema} $1", "\\"]
 

@@ -6,6 +6,8 @@ import uuid
 from typing import Any
 
 import pytest
+from psycopg import sql
+
 from eventstore.store import (
     ConfigurationError,
     Connection,
@@ -21,7 +23,6 @@ from eventstore.store.read import page_all, page_stream
 from eventstore.store.rows import decode_event
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
-from psycopg import sql
 
 READS = ["read_stream_forward", "read_stream_backward"]
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
+
 from eventstore.store import (
     ConfigurationError,
     Connection,
@@ -23,7 +25,6 @@ from eventstore.store import (
 )
 from eventstore.store.sql import DataType
 from eventstore.tests.support.database import drop_schema, fresh_schema
-from psycopg import sql
 
 TIMESTAMP = "timestamp with time zone"
 

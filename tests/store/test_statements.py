@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+
 from eventstore.store import Connection, EventStore, Statements
 from eventstore.store.sql import NAMES, DataType
 from eventstore.tests.support.database import fresh_schema

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from psycopg import sql
+
 from eventstore.store import (
     CheckpointResult,
     ConfigurationError,
@@ -27,7 +29,6 @@ from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 from eventstore.tests.support.threads import together
 from eventstore.tests.support.wait import wait_until
-from psycopg import sql
 
 BIGGEST_INT = 2_147_483_647
 WAITING = "select count(*) from pg_locks where pid = %s and not granted"

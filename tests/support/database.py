@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from psycopg import sql
+
 from eventstore.store import Connection, EmbeddedServer, connect, initialise
 from eventstore.store.keeper import postmaster_pid
 from eventstore.store.sql import DataType
-from psycopg import sql
 
 from .wait import wait_until
 

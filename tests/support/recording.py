@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from eventstore.store import Connection
 from psycopg.sql import SQL, Identifier
+
+from eventstore.store import Connection
 
 HANDLERS = '''
     """Handlers of a test: each call leaves a line in a file, each transactional one a row as well."""
@@ -47,7 +48,9 @@ HANDLERS = '''
         )
         total = Identifier(context.schema, "totals")
         context.connection.execute(
-            SQL("insert into {} as t (stream, n) values (%s, 1) on conflict (stream) do update set n = t.n + 1").format(total),
+            SQL(
+                "insert into {} as t (stream, n) values (%s, 1) on conflict (stream) do update set n = t.n + 1"
+            ).format(total),
             (event.stream_uuid,),
         )
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from eventstore.handlers.declaration import HandlerOptions
 from eventstore.runtime.config import (
     RestartConfig,
@@ -18,7 +20,6 @@ from eventstore.runtime.config import (
 )
 from eventstore.runtime.config_errors import redacted
 from eventstore.store.errors import ConfigurationError
-from pydantic import ValidationError
 
 ONE = '[[subscriptions]]\nname = "one"\nhandler = "app:handle"\n'
 

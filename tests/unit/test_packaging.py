@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from eventstore.handlers.resolve import Subscription
 from eventstore.runtime.config import RuntimeConfig, SubscriptionConfig, iter_options, load_config
 from eventstore.runtime.config_reference import reference

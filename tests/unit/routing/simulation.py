@@ -215,7 +215,7 @@ class World:
         """6: in flight within every buffer, memory within max_size; one partition at one subscriber only."""
         machine = self.machine
         assert machine.unfinished <= machine.options.max_size
-        seen: dict[object, str] = {}
+        seen: dict[object, object] = {}
         for subscriber in machine._assignment.subscribers:
             assert len(subscriber.in_flight) <= subscriber.capacity
             for entry, _ in subscriber.in_flight.values():
