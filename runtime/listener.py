@@ -29,6 +29,7 @@ from ..store.sql import Statements
 from ..store.streams import stream_heads
 from .actor import Actor
 from .channel import Channel
+from .database import connect_to
 from .messages import (
     Acquire,
     CheckpointSaved,
@@ -43,7 +44,7 @@ from .messages import (
     WorkerToListener,
 )
 from .partition_keys import row_key
-from .plan import NodePlan, connect_to
+from .plan import NodePlan
 from .reader import PageReader
 from .routing import inputs
 from .routing.state import SubscriberId

@@ -32,6 +32,7 @@ from ..store.subscriptions import (
 from .actor import Actor
 from .backoff import Backoff
 from .channel import Channel
+from .database import connect_to
 from .loop import Timer
 from .messages import (
     Acquire,
@@ -44,7 +45,7 @@ from .messages import (
     ToLockHolder,
     TryNow,
 )
-from .plan import NodePlan, connect_to
+from .plan import NodePlan
 
 
 class Lock:

@@ -6,13 +6,11 @@ environment and no live objects to interpret: nothing of the user's is pickled.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-import psycopg
 
 from ..handlers.resolve import Subscription
-from ..store.connection import connect
 from .restart import RestartPolicy
 
 
@@ -72,27 +70,3 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     def subscription(self, name: str) -> Subscription:
         """The subscription of that name."""
         return next(s for s in self.subscriptions if s.name == name)
-
-
-def connect_to(
-    store: StorePlan, role: str, *, session: bool = False, for_handlers: bool = False
-) -> psycopg.Connection[Any]:
-    """Opens a process's own connection.
-
-    Args:
-        store: The node's store.
-        role: What the connection is for, as `pg_stat_activity` shows it.
-        session: True for LISTEN and advisory locks, which must not go through a transaction-mode pooler.
-        for_handlers: True where user code runs statements of its own, whose plans are none of our business.
-
-    Raises:
-        EventStoreError: As `store.connection.connect`.
-    """
-    return connect(
-        store.session_url if session else store.url,
-        role,
-        timeout=store.timeout,
-        connect_timeout=store.connect_timeout,
-        prefer_indexes=not for_handlers,
-        prepare_threshold=store.prepare_threshold,
-    )

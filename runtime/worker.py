@@ -19,9 +19,10 @@ from ..store.serializer import JsonSerializer
 from ..store.sql import Statements
 from .actor import Actor
 from .channel import Channel
+from .database import connect_to
 from .execution import Delivery, Execution, Ownership, PlainExecution, TransactionalExecution
 from .messages import Acked, Deliver, Failed, Recall, Recalled, ToWorker, WorkerReady
-from .plan import NodePlan, connect_to
+from .plan import NodePlan
 
 _SLICE = 0.005
 

@@ -1,0 +1,34 @@
+"""How the processes of a node open their database connections: one place for URL, limits and name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from ..store.connection import connect
+from .plan import StorePlan
+
+
+def connect_to(
+    store: StorePlan, role: str, *, session: bool = False, for_handlers: bool = False
+) -> psycopg.Connection[Any]:
+    """Opens a process's own connection.
+
+    Args:
+        store: The node's store.
+        role: What the connection is for, as `pg_stat_activity` shows it.
+        session: True for LISTEN and advisory locks, which must not go through a transaction-mode pooler.
+        for_handlers: True where user code runs statements of its own, whose plans are none of our business.
+
+    Raises:
+        EventStoreError: As `store.connection.connect`.
+    """
+    return connect(
+        store.session_url if session else store.url,
+        role,
+        timeout=store.timeout,
+        connect_timeout=store.connect_timeout,
+        prefer_indexes=not for_handlers,
+        prepare_threshold=store.prepare_threshold,
+    )
