@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import multiprocess.forkserver
 import setproctitle
 import structlog
 
@@ -167,6 +168,7 @@ def die_with_parent(control: socket.socket) -> None:
     On Linux the kernel kills it. Elsewhere a thread waits for the end of the control channel, which the
     supervisor alone holds open.
     """
+    _let_fork_server_end()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
@@ -174,6 +176,18 @@ def die_with_parent(control: socket.socket) -> None:
     if _ended(control):
         # The supervisor died before the guard stood.
         os._exit(ExitCode.FAILED)
+
+
+def _let_fork_server_end() -> None:
+    """Closes the descriptor with which multiprocess keeps the fork server alive while any child of it lives.
+
+    The fork server must end with the supervisor: its end is what makes the kernel kill a child that is busy.
+    """
+    server = multiprocess.forkserver._forkserver  # noqa: SLF001 - there is no other way to it
+    descriptor = getattr(server, "_forkserver_alive_fd", None)
+    if descriptor is not None:
+        os.close(descriptor)
+        server._forkserver_alive_fd = None  # noqa: SLF001
 
 
 def _ended(control: socket.socket) -> bool:

@@ -110,6 +110,27 @@ def test_no_process_outlives_a_killed_supervisor(project: Project, event_store: 
     check(project, again, conn)
 
 
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_no_process_outlives_a_killed_supervisor_though_it_is_busy(
+    project: Project, event_store: EventStore, method: str
+) -> None:
+    """A handler that never returns hears nothing of channels that close: the kernel must end it."""
+    project.handlers(HANDLERS)
+    project.configure(
+        """
+        [[subscriptions]]
+        name = "slow"
+        handler = "my_handlers:slow"
+        """,
+        runtime=f'heartbeat_interval = 0.1\nstart_method = "{method}"',
+    )
+    event_store.append_to_stream("a", 0, [EventData("Happened", {"seconds": 3600.0})])
+    node = project.start().until_ready()
+    wait_until(lambda: calls(project, "slow"), "the worker is inside its handler", lambda: node.log)
+    node.kill()
+    wait_until(lambda: not node.living(), "nobody is left", lambda: str(node.living()))
+
+
 def test_the_demo_equals_git_log_though_its_processes_are_killed(repository: Repository, tmp_path: Path) -> None:
     names = [f"Dev {n} <dev{n}@example.com>".encode() for n in range(20)]
     rng = random.Random(7)
