@@ -8,7 +8,6 @@ here, and a peer that stops reading never stops this process.
 from __future__ import annotations
 
 import array
-import contextlib
 import os
 import socket
 import struct
@@ -46,7 +45,7 @@ class Channel(Generic[Incoming]):
         self._sock = sock
         self._decoder: msgspec.msgpack.Decoder[Incoming] = msgspec.msgpack.Decoder(incoming)
         self._received = bytearray()
-        self._unsent: deque[memoryview] = deque()
+        self._unsent: deque[tuple[memoryview, int | None]] = deque()
         self._descriptors: deque[int] = deque()
         self._refused = False
         self.closed = False
@@ -62,7 +61,7 @@ class Channel(Generic[Incoming]):
         return bool(self._unsent)
 
     def send(self, message: Message, descriptor: int | None = None) -> None:
-        """Sends a message, or buffers what the peer does not take at once.
+        """Sends a message, or buffers what the peer does not take at once; never waits.
 
         Args:
             message: The message.
@@ -72,48 +71,39 @@ class Channel(Generic[Incoming]):
             return
         payload = _encoder.encode(message)
         frame = memoryview(_HEADER.pack(len(payload)) + payload)
-        if descriptor is not None:
-            self._send_with(frame, descriptor)
-            return
-        self._unsent.append(frame)
+        self._unsent.append((frame, None if descriptor is None else os.dup(descriptor)))
         if len(self._unsent) == 1:
             self.flush()
-
-    def _send_with(self, frame: memoryview, descriptor: int) -> None:
-        """Sends a frame with a descriptor; control messages are few and small, so this one may wait."""
-        self._sock.setblocking(True)
-        try:
-            while self._unsent:
-                self.flush()
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
-            sent = self._sock.sendmsg([frame], rights)
-            if sent < len(frame):
-                self._sock.sendall(frame[sent:])
-        except OSError:
-            self._refuse()
-        finally:
-            with contextlib.suppress(OSError):
-                self._sock.setblocking(False)
 
     def flush(self) -> None:
         """Sends what is buffered, as far as the peer takes it."""
         while self._unsent:
-            frame = self._unsent[0]
+            frame, descriptor = self._unsent[0]
             try:
-                sent = self._sock.send(frame)
+                sent = self._sock.send(frame) if descriptor is None else self._send_with(frame, descriptor)
             except BlockingIOError:
                 return
             except OSError:
                 self._refuse()
                 return
             if sent < len(frame):
-                self._unsent[0] = frame[sent:]
+                # The descriptor went with the first bytes.
+                self._unsent[0] = (frame[sent:], None)
             else:
                 self._unsent.popleft()
+
+    def _send_with(self, frame: memoryview, descriptor: int) -> int:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+        sent = self._sock.sendmsg([frame], rights)
+        os.close(descriptor)
+        return sent
 
     def _refuse(self) -> None:
         """Sends nothing any more; what the peer had sent before it went is still to be received, up to its end."""
         self._refused = True
+        for _, descriptor in self._unsent:
+            if descriptor is not None:
+                os.close(descriptor)
         self._unsent.clear()
 
     def receive(self) -> list[Incoming]:
@@ -163,7 +153,7 @@ class Channel(Generic[Incoming]):
     def close(self) -> None:
         """Closes this end; the peer reads end-of-file."""
         self.closed = True
-        self._unsent.clear()
+        self._refuse()
         while self._descriptors:
             os.close(self._descriptors.popleft())
         self._sock.close()

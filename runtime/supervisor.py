@@ -173,18 +173,30 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         if self._stopping is not None:
             return
-        ours, theirs = socket_pair()
-        with theirs:
-            arguments = (child.spec.build, child.spec.name, self._plan_bytes, theirs)
-            child.process = start_process(self.plan.start_method, child_main, arguments, child.spec.name)
-        child.control = Channel(ours, ToSupervisor)
-        child.state, child.reason, child.timer = "starting", "", None
-        child.started_at = child.last_beat = self._loop.now()
-        self._loop.add_channel(child.control, lambda: self._read(child))
-        self._loop.watch(child.process.sentinel, lambda: self._on_exit(child))
+        child.timer = None
+        try:
+            self._spawn(child)
+        except OSError as error:
+            # Out of processes, memory or descriptors: that passes, or an operator sees to it.
+            self._log.error("child_not_started", child=child.spec.name, reason=str(error))
+            self._follow_exit(child, ExitCode.FAILED, 0.0)
+            return
         for peer in self._peers(child):
             if peer.alive:
                 self._connect(child, peer)
+
+    def _spawn(self, child: Child) -> None:
+        ours, theirs = socket_pair()
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            arguments = (child.spec.build, child.spec.name, self._plan_bytes, theirs)
+            child.process = start_process(self.plan.start_method, child_main, arguments, child.spec.name)
+            undo.pop_all()
+        child.control = Channel(ours, ToSupervisor)
+        child.state, child.reason = "starting", ""
+        child.started_at = child.last_beat = self._loop.now()
+        self._loop.add_channel(child.control, lambda: self._read(child))
+        self._loop.watch(child.process.sentinel, lambda: self._on_exit(child))
 
     def _peers(self, child: Child) -> list[Child]:
         return [self._children[name] for name in child.spec.peers if name in self._children]

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from eventstore.runtime.channel import Channel, socket_pair
 from eventstore.runtime.messages import Attach, NodeReport, PeerExited, Stop, ToChild
 
@@ -196,17 +197,36 @@ def test_a_received_descriptor_is_not_inherited(
     assert not inheritable
 
 
-def test_a_descriptor_follows_what_is_still_buffered(pipe: tuple[int, int]) -> None:
-    ours, theirs = socket_pair()
-    one: Channel[ToChild] = Channel(ours, ToChild)
-    other: Channel[ToChild] = Channel(theirs, ToChild)
-    big = NodeReport(bytes(150_000))
+def test_a_descriptor_waits_behind_what_is_buffered_and_outlives_its_owner(
+    pair: tuple[Channel[ToChild], Channel[ToChild]],
+) -> None:
+    one, other = pair
+    reader, writer = os.pipe()
+    big = NodeReport(bytes(3_000_000))
     one.send(big)
-    one.send(Attach("a", busy=False), pipe[0])
+    one.send(Attach("a", busy=False), reader)
+    assert one.has_unsent
+    os.close(reader)
     assert drain(one, other) == [big, Attach("a", busy=False)]
-    os.close(other.take_descriptor())
-    one.close()
+    taken = other.take_descriptor()
+    os.write(writer, b"x")
+    assert os.read(taken, 1) == b"x"
+    os.close(taken)
+    os.close(writer)
+
+
+def test_no_descriptor_is_left_open_when_the_peer_goes(
+    pair: tuple[Channel[ToChild], Channel[ToChild]], pipe: tuple[int, int]
+) -> None:
+    one, other = pair
+    one.send(NodeReport(bytes(3_000_000)))
+    one.send(Attach("a", busy=False), pipe[0])
+    held = one._unsent[-1][1]
+    assert held is not None
+    assert is_open(held)
     other.close()
+    one.flush()
+    assert not is_open(held)
 
 
 def test_closing_ends_the_channel_for_both(

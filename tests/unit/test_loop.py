@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+
 from eventstore.runtime.channel import Channel, socket_pair
 from eventstore.runtime.loop import Loop
 from eventstore.runtime.messages import NodeReport, PeerExited, Stop, ToChild
