@@ -19,7 +19,7 @@ from ..store.errors import ConfigurationError
 from ..store.schema import initialise
 from ..store.settings import EMBEDDED
 from .backoff import Backoff
-from .config import RuntimeConfig, SubscriptionConfig
+from .config import MonitorConfig, RuntimeConfig, SubscriptionConfig
 from .inspector import DeclaredHandler, inspect_handlers
 from .logs import configure_logging
 from .plan import LogPlan, MonitorPlan, NodePlan, StorePlan
@@ -65,7 +65,7 @@ def plan_node(config: RuntimeConfig, store: StorePlan) -> NodePlan:
         store=store,
         subscriptions=inspect_handlers(node.start_method, node.python_path, handlers),
         python_path=tuple(node.python_path),
-        monitor=MonitorPlan(enabled=config.monitor.enabled, host=config.monitor.host, port=config.monitor.port),
+        monitor=_monitor_plan(config.monitor),
         log=LogPlan(level=config.log.level, format=config.log.format),
         restart=RestartPolicy(backoff=backoff, reset_after=restart.reset_after),
         start_method=node.start_method,
@@ -113,6 +113,16 @@ def _store_plan(config: RuntimeConfig, url: str) -> StorePlan:
         timeout=store.timeout,
         connect_timeout=store.connect_timeout,
         prepare_threshold=store.prepare_threshold,
+    )
+
+
+def _monitor_plan(monitor: MonitorConfig) -> MonitorPlan:
+    """A port that was asked for must be had; the default one gives way, so that two nodes fit on one machine."""
+    return MonitorPlan(
+        enabled=monitor.enabled,
+        host=monitor.host,
+        port=monitor.port,
+        any_port_if_taken="port" not in monitor.model_fields_set,
     )
 
 

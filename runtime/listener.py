@@ -51,6 +51,8 @@ from .routing.state import SubscriberId
 from .status import ListenerReport
 from .subscription import RunningSubscription
 
+_REPORT_AFTER = 0.05
+
 
 class Listener(Actor):
     """The actor of the listener process."""
@@ -68,6 +70,7 @@ class Listener(Actor):
         self._notifications = 0
         self._undrained: set[str] = set()
         self._draining = False
+        self._report_due = False
         self._listening: psycopg.Connection[Any] | None = None
         self._reading: psycopg.Connection[Any] | None = None
         self._statements: Statements
@@ -252,6 +255,16 @@ class Listener(Actor):
         """Sends a message to the lock-holder, if there is one."""
         if self._lock_holder is not None:
             self._lock_holder.send(message)
+
+    def changed(self) -> None:
+        """Reports soon rather than with the next heartbeat; once for all that changes together."""
+        if not self._report_due:
+            self._report_due = True
+            self.loop.call_later(_REPORT_AFTER, self._report_change)
+
+    def _report_change(self) -> None:
+        self._report_due = False
+        self.beat()
 
     def drained(self, name: str) -> None:
         """A subscription has stopped for good: its lock goes back at once; after the last one, so does the process."""

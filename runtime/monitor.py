@@ -52,6 +52,7 @@ class Monitor(Actor):
             return _Server((where.host, where.port), self._board)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and where.any_port_if_taken:
+                self.log.warning("monitor_port_taken", port=where.port, remedy="any free one is used; see child_ready")
                 return _Server((where.host, 0), self._board)
             address = f"{where.host}:{where.port}"
             remedy = "set [monitor] port to a free one (0 takes any), or enabled = false"

@@ -53,6 +53,10 @@ class Surroundings(Protocol):
         """Sends a message to the lock-holder, if there is one."""
         ...
 
+    def changed(self) -> None:
+        """What the status shows has changed in a way that somebody may wait for."""
+        ...
+
     def drained(self, name: str) -> None:
         """The subscription has stopped for good."""
         ...
@@ -90,6 +94,7 @@ class RunningSubscription:
         if self._performing:
             return
         self._performing = True
+        before = (self.machine.phase, self.machine.idle)
         try:
             while self._inputs:
                 phase = self.machine.phase
@@ -99,6 +104,8 @@ class RunningSubscription:
                     self._log.info("subscription_state", state=str(self.machine.phase))
         finally:
             self._performing = False
+        if (self.machine.phase, self.machine.idle) != before:
+            self._around.changed()
 
     def granted(self, message: messages.Granted) -> None:
         """This node owns the subscription."""
@@ -110,8 +117,11 @@ class RunningSubscription:
 
     def standby(self, message: messages.Standby) -> None:
         """Another node owns it."""
+        last_seen = message.last_seen or 0
+        if (self._owner, self._standby_last_seen) != (message.owner, last_seen):
+            self._around.changed()
         self._owner = message.owner
-        self._standby_last_seen = message.last_seen
+        self._standby_last_seen = last_seen
         if self.machine.phase not in (Phase.WAITING, Phase.DRAINING, Phase.STOPPED):
             self.happened(inputs.Disowned())
 

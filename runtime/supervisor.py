@@ -42,6 +42,8 @@ from .topology import ChildSpec
 Observer = Callable[[NodeStatus, Mapping[str, bytes]], bool]
 """Sees every new status, and the newest report of each child by name; True asks the node to stop."""
 
+_PUBLISH_AFTER = 0.02
+
 
 class Child:
     """One child over all its incarnations, as the supervisor sees it."""
@@ -101,6 +103,7 @@ class Supervisor:
         self._totals = Totals()
         self._stopping: int | None = None
         self._hurried = False
+        self._publish_due = False
         self._failure = ""
 
     # The life of a node
@@ -215,10 +218,11 @@ class Supervisor:
             match message:
                 case Heartbeat(report=report):
                     child.last_beat = self._loop.now()
-                    child.report = report or child.report
+                    self._take_report(child, report)
                 case Ready(detail=detail):
                     child.state, child.detail = "running", detail
-                    self._log.info("child_ready", child=child.spec.name, pid=child.process.pid)
+                    told = {"address": detail} if detail else {}
+                    self._log.info("child_ready", child=child.spec.name, pid=child.process.pid, **told)
                 case BootFailed(reason=reason):
                     child.reason = reason
                 case Drained():
@@ -267,10 +271,23 @@ class Supervisor:
                     self._failure = child.reason or f"{child.spec.name} cannot run as configured"
                     self.stop()
 
-    # Every heartbeat
+    # The status
+
+    def _take_report(self, child: Child, report: bytes) -> None:
+        """Keeps a child's report, and publishes soon what is new; once for all that comes together."""
+        if report and report != child.report:
+            child.report = report
+            if not self._publish_due:
+                self._publish_due = True
+                self._loop.call_later(_PUBLISH_AFTER, self._publish)
 
     def _every_beat(self) -> None:
         self._kill_hanging()
+        self._publish()
+
+    def _publish(self) -> None:
+        """Gives the status to the monitor and to the observer."""
+        self._publish_due = False
         status = self.status()
         monitor = self._children.get("monitor")
         if monitor is not None:

@@ -74,7 +74,8 @@ def totals_per_author(rows: Iterable[MonthRow]) -> list[AuthorTotal]:
 def result_table(totals: list[AuthorTotal], top: int = TOP_AUTHORS) -> Table:
     """Return the table of the `top` authors, with a line that says how many more there are and the sums of all."""
     table = Table(box=box.SIMPLE, title="Commits per author", title_justify="left", show_footer=True)
-    table.add_column("Author", footer=_count(len(totals), "author"), overflow="ellipsis", no_wrap=True)
+    # The one column that gives way where the console is narrow.
+    table.add_column("Author", footer=_count(len(totals), "author"), overflow="fold")
     for heading, numbers in (
         ("Commits", [total.commits for total in totals]),
         ("Insertions", [total.insertions for total in totals]),

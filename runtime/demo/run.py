@@ -134,7 +134,7 @@ def _show_and_go_on(console: Console, store: StorePlan, watcher: Watcher) -> Non
     _show(console, store)
     if watcher.status is not None:
         address = watcher.status.monitor
-        console.print(f"Everything is processed. Metrics: {address}/metrics  Status: {address}/status")
+        console.print(f"Everything is processed. Metrics: {address}/metrics  Status: {address}/status", soft_wrap=True)
         console.print("The node keeps running and waits for events; Ctrl-C stops it.", highlight=False)
 
 
@@ -149,10 +149,8 @@ def _config(data_dir: Path) -> RuntimeConfig:
 
 
 def _plan(config: RuntimeConfig, store: StorePlan) -> NodePlan:
-    """The node's plan, with a status quick enough to watch, and any free port where the usual one is taken."""
-    plan = plan_node(config, store)
-    monitor = msgspec.structs.replace(plan.monitor, any_port_if_taken=True)
-    return msgspec.structs.replace(plan, heartbeat_interval=_BEAT, monitor=monitor)
+    """The node's plan, with a status quick enough to watch."""
+    return msgspec.structs.replace(plan_node(config, store), heartbeat_interval=_BEAT)
 
 
 def _default_data_dir(repository: Path | None) -> Path:

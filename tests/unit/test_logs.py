@@ -1,0 +1,61 @@
+"""Logs: one event, one whole line, at the configured level."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from eventstore.runtime.logs import configure_logging
+from eventstore.runtime.plan import LogPlan
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def test_json_lines_hold_the_facts_and_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogPlan(level="info", format="json"))
+    log = structlog.get_logger(process="listener")
+    log.info("child_ready", pid=7)
+    try:
+        raise ValueError("out of temper")
+    except ValueError:
+        log.exception("handler_failed", event_number=3)
+    first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (first["event"], first["level"], first["process"], first["pid"]) == ("child_ready", "info", "listener", 7)
+    assert first["timestamp"].endswith("Z")
+    assert (second["event"], second["event_number"]) == ("handler_failed", 3)
+    assert second["exception"][0]["exc_value"] == "out of temper"
+
+
+def test_console_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogPlan(level="warning"))
+    log = structlog.get_logger(subscription="a")
+    log.info("not_this")
+    log.warning("event_skipped", reason="no use")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "event_skipped" in line
+    assert "reason='no use'" in line
+    assert "subscription=a" in line
+
+
+class Full(io.StringIO):
+    """A stream on a disk that is full."""
+
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("broken", [Full, lambda: open("/dev/null")])  # noqa: PTH123
+def test_a_log_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch, broken: type[io.StringIO]) -> None:
+    with broken() as stream:
+        monkeypatch.setattr("sys.stderr", stream)
+        configure_logging(LogPlan())
+        structlog.get_logger().info("starting")
+        monkeypatch.undo()
