@@ -28,6 +28,7 @@ RESULTS = Path(__file__).parent / "results"
 _FULL = {"rounds": 3, "seconds": 3.0, "events": 100_000}
 _QUICK = {"rounds": 1, "seconds": 0.3, "events": 2_000}
 _STOP_LIMIT = 60.0
+_PIPE_WIDTH = 120
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,7 +37,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--url", help="a PostgreSQL URL or embedded:DIR; default: an embedded one in a temporary folder"
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="measures whose name begins so, such as append")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measures by name or its beginning, such as append")
     parser.add_argument("--rounds", type=int, help="times each measure is taken (3)")
     parser.add_argument("--seconds", type=float, help="time of each append, live and commit measure (3)")
     parser.add_argument("--events", type=int, help="events of the backlog to catch up with (100000)")
@@ -58,11 +59,13 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def chosen(only: Sequence[str] | None) -> list[Case]:
-    """The cases of which a figure's name begins with one of the given words; all where none are given."""
+    """The cases with a figure that a given word names, in full or else by its beginning; all where none are given."""
     cases = [*append.cases(), *catch_up.cases(), *live.cases(), *limits.cases()]
     if only is None:
         return cases
-    return [case for case in cases if any(figure.name.startswith(tuple(only)) for figure in case.figures)]
+    names = {figure.name for case in cases for figure in case.figures}
+    wanted = {name for word in only for name in names if name == word or (word not in names and name.startswith(word))}
+    return [case for case in cases if any(figure.name in wanted for figure in case.figures)]
 
 
 def measure(bench: Bench, cases: Sequence[Case], rounds: int, progress: Console) -> Run:
@@ -92,24 +95,31 @@ def database(url: str | None) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="eventstore-bench-") as folder:
         home = Path(folder) / "store"
-        with EmbeddedServer.acquire(home) as server:
-            yield server.url
-        deadline = time.monotonic() + _STOP_LIMIT
-        while postmaster_pid(home / "data") is not None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        try:
+            with EmbeddedServer.acquire(home) as server:
+                yield server.url
+        finally:
+            # Its keeper stops it as soon as it is released; the folder must not go before.
+            deadline = time.monotonic() + _STOP_LIMIT
+            while postmaster_pid(home / "data") is not None and time.monotonic() < deadline:
+                time.sleep(0.05)
 
 
 def main() -> int:
-    """Runs the command; its exit code is 1 when a measure failed, 2 for a command line that is of no use."""
+    """Runs the command; its exit code is 1 when a measure failed, 2 for a command line of no use, 130 after Ctrl-C."""
     options = arguments()
     progress = Console(stderr=True)
     try:
         with database(options.url) as url, closing(Bench(url, options.seconds, options.events)) as bench:
             run = measure(bench, options.cases, options.rounds, progress)
+    except KeyboardInterrupt:
+        progress.print("interrupted: nothing is written")
+        return 130
     except (EventStoreError, RuntimeError) as error:
         progress.print(f"error: {error}", style="red", markup=False, highlight=False)
         return 1
-    Console().print(table(run))
+    # Where nobody looks, in a file or a pipe, every measure gets a line of its own.
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table(run))
     path = options.json or RESULTS / f"{run.at.replace(':', '').replace('+0000', 'Z')}.json"
     write_json(run, path)
     progress.print(f"written to {path}", highlight=False)

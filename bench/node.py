@@ -100,8 +100,8 @@ def run_subscription(url: str, schema: str, watch: Watch, *, heartbeat: float = 
 def events_per_second(samples: Sequence[Sample]) -> float:
     """The rate from the last sample without a finished event to the last of all, the one of an idle subscription.
 
-    So the start of processes does not count, while the wait for the last checkpoint does. A look at the status comes
-    up to two heartbeats late, at the end as at the beginning; what that costs, it costs the rate.
+    So the start of processes does not count, while the wait for the last checkpoint does. Both ends are seen up to two
+    heartbeats late: over a run of a second or more that makes a few percent, either way.
     """
     begin = next(sample for sample in reversed(samples) if not sample.finished)
     end = samples[-1]

@@ -19,6 +19,10 @@ from eventstore.store import connect
 
 from .case import Bench, Figure
 
+_REFERENCE = (
+    "Elixir: commanded/eventstore 1.4.8 on PostgreSQL 15, measured once on a machine with 2 cores, not in this run. "
+    "times: how many times better than that the median is."
+)
 _SETTINGS = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
 
 
@@ -77,9 +81,8 @@ def run_of(bench: Bench, rounds: int, results: list[Result]) -> Run:
 
 def table(run: Run) -> Table:
     """The run as a table; machine and versions stand below it."""
-    shown = Table(
-        caption=", ".join(f"{name} {value}" for name, value in run.machine.items()), caption_justify="left", box=SIMPLE
-    )
+    here = ", ".join(f"{name} {value}" for name, value in run.machine.items())
+    shown = Table(caption=f"{here}\n{_REFERENCE}", caption_justify="left", box=SIMPLE)
     shown.add_column("measure")
     for column in ("median", "min to max", "Elixir", "times"):
         shown.add_column(column, justify="right", no_wrap=True)

@@ -34,7 +34,8 @@ class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         transactional: The handler's writes through `context.connection` and the record that the event is done
             commit together: exactly-once effects in the same database (default False).
         transaction_size: Most events in one transaction of a transactional handler (default 100).
-        buffer_size: Most events handed to one worker at once (default 100).
+        buffer_size: Most events handed to one worker at once (default 100); a slow handler is handed fewer, so
+            that none waits behind it while another worker is free.
         max_size: Most events held in memory and not finished, over all workers (default 5,000).
         checkpoint_threshold: Finished events after which a checkpoint is written at once (default 1,000).
         checkpoint_after: Seconds after which any finished event is checkpointed (default 0.1).

@@ -62,14 +62,14 @@ _AT_LEAST_ONE = (
 _NOT_NEGATIVE = ("checkpoint_after", "retry_backoff_min", "retry_backoff_max")
 _KINDS = {
     "str": "a text",
-    "str | None": "a text or a function of the event",
     "int": "a whole number",
     "float": "a number of seconds",
     "bool": "True or False",
-    "StartFrom": "'origin', 'current' or an event number",
-    'Literal["halt", "skip"]': "'halt' or 'skip'",
+    "partition_by": "a text or a function of the event",
+    "start_from": "'origin', 'current' or an event number",
+    "on_exhausted": "'halt' or 'skip'",
 }
-"""What an option takes, in words, by its type."""
+"""What an option takes, in words: by its type, or by its name where the type is its own."""
 
 
 def extend_path(python_path: Sequence[str]) -> None:
@@ -144,7 +144,7 @@ def _settle(options: dict[str, Any], where: str) -> Subscription:
         return msgspec.convert(options, Subscription)
     except msgspec.ValidationError as error:
         name = str(error).rpartition("$.")[2].rstrip("`")
-        kind = _KINDS[Subscription.__annotations__[name]]
+        kind = _KINDS.get(name) or _KINDS[Subscription.__annotations__[name]]
         raise ConfigurationError(f"{where}: {name} = {options[name]!r}; it must be {kind}") from None
 
 

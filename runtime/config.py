@@ -200,7 +200,10 @@ class SubscriptionConfig(_Table):
     transaction_size: Count | None = Field(
         default=None, description="Most events in one transaction of a transactional handler."
     )
-    buffer_size: Count | None = Field(default=None, description="Most events in flight at one worker.")
+    buffer_size: Count | None = Field(
+        default=None,
+        description="Most events in flight at one worker; one whose handler is slow gets fewer.",
+    )
     max_size: Count | None = Field(
         default=None, description="Most unfinished events of the subscription held in memory, over all its workers."
     )

@@ -167,15 +167,16 @@ ToWorker = Deliver | Recall
 
 
 class WorkerReady(Message, frozen=True):
-    """The worker runs nothing and takes up to `buffer_size` events."""
+    """The worker runs nothing and takes up to `wanted` events."""
 
-    buffer_size: int
+    wanted: int
 
 
 class Acked(Message, frozen=True):
-    """These events are finished."""
+    """These events are finished; from now on the worker takes up to `wanted` events at once."""
 
     numbers: list[int]
+    wanted: int
 
 
 class Failed(Message, frozen=True):

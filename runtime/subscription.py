@@ -144,16 +144,16 @@ class RunningSubscription:
     def from_worker(self, subscriber: SubscriberId, message: WorkerToListener) -> None:
         """A worker reported."""
         match message:
-            case messages.Acked(numbers=numbers):
-                self.happened(inputs.Acked(subscriber, numbers))
+            case messages.Acked(numbers=numbers, wanted=wanted):
+                self.happened(inputs.Acked(subscriber, numbers, wanted))
             case messages.Failed():
                 self._failures += message.verdict == "error"
                 jitter = random.random()  # noqa: S311
                 self.happened(
                     inputs.Failed(subscriber, message.number, message.verdict, message.reason, message.after, jitter)
                 )
-            case messages.WorkerReady(buffer_size=buffer_size):
-                self.happened(inputs.Joined(subscriber, buffer_size))
+            case messages.WorkerReady(wanted=wanted):
+                self.happened(inputs.Joined(subscriber, wanted))
             case messages.Recalled():
                 self.happened(inputs.Recalled(subscriber))
             case _:

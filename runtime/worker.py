@@ -23,6 +23,7 @@ from .database import connect_to
 from .execution import Delivery, Execution, Ownership, PlainExecution, TransactionalExecution
 from .messages import Acked, Deliver, Failed, Recall, Recalled, ToWorker, WorkerReady
 from .plan import NodePlan
+from .prefetch import Prefetch
 
 _SLICE = 0.005
 
@@ -40,6 +41,7 @@ class Worker(Actor):
         self._ownership = Ownership(0, 0)
         self._generation = 0
         self._working = False
+        self._prefetch = Prefetch(self._subscription.buffer_size)
 
     def start(self) -> str:
         """Imports the handler and opens the connection, if it needs one."""
@@ -70,7 +72,7 @@ class Worker(Actor):
         self._generation = 0
         self._listener = Channel(channel_socket, ToWorker)
         self.loop.add_channel(self._listener, self._read_listener)
-        self._listener.send(WorkerReady(self._subscription.buffer_size))
+        self._listener.send(WorkerReady(self._prefetch.wanted))
 
     def on_peer_exited(self, peer: str) -> None:
         """The listener is gone: what it delivered will be delivered again by the next one."""
@@ -117,7 +119,7 @@ class Worker(Actor):
         self._working = False
         finished: list[int] = []
         failed: Failed | None = None
-        until = self.loop.now() + _SLICE
+        begun = self.loop.now()
         while self._buffer and failed is None:
             batch = list(islice(self._buffer, self._execution.batch_size))
             try:
@@ -130,14 +132,15 @@ class Worker(Actor):
                 self._buffer.popleft()
             finished += results.finished
             failed = results.failed
-            if self.loop.now() >= until:
+            if self.loop.now() - begun >= _SLICE:
                 break
+        self._prefetch.handled(len(finished), self.loop.now() - begun)
         self._answer(finished, failed)
         self._work_soon()
 
     def _answer(self, finished: list[int], failed: Failed | None) -> None:
         if finished and self._listener is not None:
-            self._listener.send(Acked(finished))
+            self._listener.send(Acked(finished, self._prefetch.wanted))
         if failed is not None:
             self._buffer.clear()
             self._generation += 1

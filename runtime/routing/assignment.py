@@ -184,6 +184,10 @@ class Assignment:
         without_work = 0
         while rotation and without_work < len(rotation):
             subscriber = rotation.popleft()
+            if len(subscriber.in_flight) >= subscriber.capacity:
+                # It wants fewer now than when it was offered.
+                subscriber.in_rotation = False
+                continue
             taken = self._take(subscriber)
             if taken is None:
                 rotation.append(subscriber)

@@ -74,10 +74,11 @@ class Left(msgspec.Struct, frozen=True):
 
 
 class Acked(msgspec.Struct, frozen=True):
-    """A subscriber finished these events."""
+    """A subscriber finished these events, and takes up to `capacity` at once from now on (None: as before)."""
 
     subscriber: SubscriberId
     numbers: list[int]
+    capacity: int | None = None
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -253,8 +253,11 @@ class SubscriptionMachine:
 
     def _on_acked(self, message: Acked) -> None:
         subscriber = self._assignment.subscriber(message.subscriber)
-        if subscriber is not None:
-            self._finish(self._assignment.finish(subscriber, message.numbers))
+        if subscriber is None:
+            return
+        if message.capacity is not None:
+            subscriber.capacity = message.capacity
+        self._finish(self._assignment.finish(subscriber, message.numbers))
 
     def _on_recalled(self, message: Recalled) -> None:
         self._recalling.discard(message.subscriber)

@@ -104,7 +104,7 @@ class Subscriber:
     """One consumer of the subscription: a worker process, or an object in the user's own process.
 
     Attributes:
-        capacity: Most events in flight at once (`buffer_size`).
+        capacity: Most events in flight at once, as it said last; a smaller one takes effect as events are finished.
         in_flight: Delivered entries by number, in delivery order, with their partition (None if unkeyed).
         backlog: Places of partitions that have entries in flight here and more waiting.
         generation: Failures reported so far; deliveries of an older generation were dropped by it.

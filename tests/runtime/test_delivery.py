@@ -7,6 +7,7 @@ import pytest
 from eventstore.store import Connection, EventData, EventStore
 from eventstore.tests.support.node import Project
 from eventstore.tests.support.recording import HANDLERS, calls, create_tables, orders, totals
+from eventstore.tests.support.wait import wait_until
 
 
 def happened(*data: object) -> list[EventData]:
@@ -181,3 +182,22 @@ def test_a_handler_that_cannot_be_decoded_for_names_the_event(
     conn.execute(f"""update "{project.schema}".events set data = '\\x7b'""")
     halted = project.start().until_state("s", "halted")
     assert "halted at event 1: DeserializationFailed" in halted["reason"]
+
+
+def test_slow_events_do_not_queue_up_at_the_worker_that_was_first(project: Project, event_store: EventStore) -> None:
+    """Whoever is free takes the next one, however large the buffers may become."""
+    project.handlers(HANDLERS)
+    project.configure("""
+        [[subscriptions]]
+        name = "slow"
+        handler = "my_handlers:slow"
+        concurrency = 3
+    """)
+    node = project.start().until_ready()
+    wait_until(lambda: node.subscription("slow").get("workers") == 3, "all workers have joined", lambda: node.log)
+    event_store.append_to_stream("a", 0, happened(*[{"seconds": 0.3}] * 12))
+    node.until_idle("slow", at=12)
+    shares = [len(file.read_text().splitlines()) // 2 for file in (project.folder / "calls").glob("slow.*")]
+    assert sum(shares) == 12
+    assert len(shares) == 3, f"one worker had nothing to do: {shares}"
+    assert max(shares) <= 6, f"one worker had most of it: {shares}"

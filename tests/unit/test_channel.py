@@ -171,7 +171,7 @@ def test_descriptors_come_with_their_messages(pair: tuple[Channel[ToChild], Chan
     for number, (reader, _) in enumerate(pipes):
         one.send(Attach(f"worker:a:{number}", busy=False), reader)
         one.send(PeerExited("x"))
-    received = []
+    received: list[ToChild] = []
     while len(received) < 7:
         received += other.receive()
     peers = [message.peer for message in received if isinstance(message, Attach)]

@@ -30,6 +30,7 @@ class Worker:
 
     name: str
     capacity: int
+    wanted: int | None = None
     inbox: deque[Deliver | Recall] = field(default_factory=deque)
     outbox: deque[inputs.Input] = field(default_factory=deque)
     buffer: deque[Entry] = field(default_factory=deque)
@@ -113,7 +114,7 @@ class World:
         entry = self._call(worker)
         self.finished.add(entry.number)
         worker.buffer.popleft()
-        worker.outbox.append(inputs.Acked(worker.name, [entry.number]))
+        worker.outbox.append(inputs.Acked(worker.name, [entry.number], worker.wanted))
 
     def fail(self, worker: Worker, verdict: str = "error") -> None:
         """The worker's handler does not finish its next event."""
@@ -217,7 +218,8 @@ class World:
         assert machine.unfinished <= machine.options.max_size
         seen: dict[object, object] = {}
         for subscriber in machine._assignment.subscribers:
-            assert len(subscriber.in_flight) <= subscriber.capacity
+            worker = self.workers.get(str(subscriber.id))
+            assert worker is None or len(subscriber.in_flight) <= worker.capacity
             for entry, _ in subscriber.in_flight.values():
                 if entry.key is not None:
                     assert seen.setdefault(entry.key, subscriber.id) == subscriber.id, f"{entry.key!r} at two"

@@ -180,6 +180,17 @@ def test_in_flight_never_exceeds_the_buffer(capacity: int) -> None:
     assert made.stored == 20
 
 
+def test_a_subscriber_that_wants_fewer_gets_fewer() -> None:
+    made, (worker,) = world(*[None] * 20, capacity=4)
+    made.answer_read()
+    made.happened(inputs.Acked(worker.name, [1], 2))
+    assert made.machine.in_flight == 3, "what is in flight stays"
+    made.happened(inputs.Acked(worker.name, [2, 3], 2))
+    assert made.machine.in_flight == 2
+    made.happened(inputs.Acked(worker.name, [], 4))
+    assert made.machine.in_flight == 4
+
+
 def test_memory_is_bounded_whatever_the_backlog() -> None:
     made, _ = world(*[None] * 100, capacity=3, max_size=10, page_size=4)
     most = 0

@@ -131,6 +131,13 @@ class RoutingWorld(RuleBasedStateMachine):
     def retry_timer(self, data: st.DataObject) -> None:
         self.world.fire_retry(data.draw(st.integers(0, len(self.world.retries) - 1)))
 
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data())
+    def want_other(self, data: st.DataObject) -> None:
+        """A worker that became slower or faster asks for fewer or more, within its limit."""
+        worker = data.draw(st.sampled_from(list(self.world.workers.values())))
+        worker.wanted = data.draw(st.integers(1, worker.capacity))
+
     @rule()
     def own(self) -> None:
         if not self.world.owned:

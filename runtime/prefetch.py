@@ -1,0 +1,42 @@
+"""How many events a worker asks for ahead of time. Pure: durations are arguments.
+
+Events that wait in one worker's buffer cannot go to another one, and are handed out again when it dies. So a
+worker asks for about as many as it handles in a short while: one at a time where the handler is slow, up to
+`buffer_size` where it is fast.
+"""
+
+from __future__ import annotations
+
+_HORIZON = 0.25
+_WEIGHT = 0.3
+
+
+class Prefetch:
+    """One worker's measure of itself.
+
+    Args:
+        limit: The most events to ask for (`buffer_size`).
+        horizon: Seconds of work to keep at hand (default 0.25).
+    """
+
+    def __init__(self, limit: int, horizon: float = _HORIZON) -> None:
+        self._limit = limit
+        self._horizon = horizon
+        self._seconds_per_event: float | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Events to have in flight at most, from 1 to the limit; 1 until something was measured."""
+        if self._seconds_per_event is None:
+            return 1
+        if self._seconds_per_event * self._limit <= self._horizon:
+            return self._limit
+        return max(1, int(self._horizon / self._seconds_per_event))
+
+    def handled(self, events: int, seconds: float) -> None:
+        """Takes a measurement: so many events took so long, from first to last. Newer ones weigh more."""
+        if not events:
+            return
+        measured = max(seconds, 0.0) / events
+        known = self._seconds_per_event
+        self._seconds_per_event = measured if known is None else known + _WEIGHT * (measured - known)
