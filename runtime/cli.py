@@ -55,9 +55,6 @@ def main() -> NoReturn:
         code = _complain(error, ExitCode.USAGE)
     except EventStoreError as error:
         code = _complain(error, ExitCode.FAILED)
-    except BrokenPipeError:
-        # The reader of our output went away, as `| head` does; nothing more can be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(int(code))
 
 
@@ -110,7 +107,7 @@ def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilId
 @app.command(epilog="Example: EVENTSTORE__STORE__URL=postgresql://localhost/app eventstore-runtime init")
 def init(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Create the schema's tables where they are missing; safe to run again, and from many nodes at once."""
-    with _store(config or context.obj) as store:
+    with _store(config or context.obj, create=False) as store:
         done = store.init()
         typer.echo(msgspec.json.encode(done).decode() if as_json else commands.describe_init(done, store.schema))
 
@@ -198,14 +195,14 @@ def _load(path: Path | None, *, needed: bool = False) -> RuntimeConfig:
 
 
 @contextmanager
-def _store(path: Path | None) -> Iterator[EventStore]:
+def _store(path: Path | None, *, create: bool = True) -> Iterator[EventStore]:
     """The configured store, ready for use; an embedded one is started, and created where it is new."""
     config = _load(path)
-    with open_store(config) as plan:
+    with open_store(config, create=create) as plan:
         store = EventStore(
             plan.url,
             schema=plan.schema,
-            pool_size=1,
+            pool_size=config.store.pool_size,
             timeout=plan.timeout,
             column_data_type=config.store.column_data_type,
         )

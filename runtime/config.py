@@ -66,7 +66,11 @@ with warnings.catch_warnings():
             description="A second URL for the LISTEN and lock connections, for when `url` leads through a pooler in "
             "transaction mode. Not set: `url` serves all.",
         )
-        pool_size: Count = Field(default=4, description="Most pooled connections of one process.")
+        pool_size: Count = Field(
+            default=4,
+            description="Most connections that a command such as `append` or `read` opens. The processes of a node "
+            "have one or two each, whatever this says.",
+        )
         timeout: Seconds = Field(default=15.0, description="Longest time for one statement, in seconds.")
         column_data_type: Literal["bytea", "jsonb"] = Field(
             default="bytea",
@@ -107,8 +111,8 @@ class NodeConfig(_Table):
     )
     heartbeat_timeout: Seconds = Field(
         default=30.0,
-        description="Silence after which a process counts as hung and is restarted, in seconds. Longer than the "
-        "slowest single event takes.",
+        description="Silence after which the listener, the lock-holder or the monitor counts as hung and is restarted, "
+        "in seconds. Workers may be busy in a handler for as long as they like.",
     )
     lock_retry_interval: Seconds = Field(
         default=2.0,
@@ -177,7 +181,10 @@ class LogConfig(_Table):
 class SubscriptionConfig(_Table):
     """One `[[subscriptions]]` entry; None means "not set here", so that the handler's own declaration holds."""
 
-    name: Text = Field(description="The subscription's name; its position is stored under it.")
+    name: Text | None = Field(
+        default=None,
+        description="The subscription's name; its position is stored under it. Needed here or in `@handler(...)`.",
+    )
     handler: FunctionPath = Field(description="The function that handles its events.")
     stream: Text | None = Field(default=None, description="The stream to follow; `$all` is every event.")
     concurrency: Count | None = Field(
@@ -271,7 +278,7 @@ class RuntimeConfig(BaseSettings):
     def _names_differ(cls, subscriptions: list[SubscriptionConfig]) -> list[SubscriptionConfig]:
         names = [subscription.name for subscription in subscriptions]
         for index, name in enumerate(names):
-            if name in names[:index]:
+            if name is not None and name in names[:index]:
                 raise inconsistent(
                     f'name = "{name}" is taken by an earlier entry; give each subscription its own name',
                     (index, "name"),

@@ -7,26 +7,27 @@ from typing import Any
 import psycopg
 
 from ..store.connection import connect
-from .plan import StorePlan
+from .plan import NodePlan
 
 
 def connect_to(
-    store: StorePlan, role: str, *, session: bool = False, for_handlers: bool = False
+    plan: NodePlan, role: str, *, session: bool = False, for_handlers: bool = False
 ) -> psycopg.Connection[Any]:
     """Opens a process's own connection.
 
     Args:
-        store: The node's store.
-        role: What the connection is for, as `pg_stat_activity` shows it.
+        plan: The node's plan.
+        role: What the connection is for; `pg_stat_activity` shows it with the node's name.
         session: True for LISTEN and advisory locks, which must not go through a transaction-mode pooler.
         for_handlers: True where user code runs statements of its own, whose plans are none of our business.
 
     Raises:
         EventStoreError: As `store.connection.connect`.
     """
+    store = plan.store
     return connect(
         store.session_url if session else store.url,
-        role,
+        f"{role} @{plan.node}",
         timeout=store.timeout,
         connect_timeout=store.connect_timeout,
         prefer_indexes=not for_handlers,

@@ -20,12 +20,12 @@ from ..handlers.declaration import HandlerFunction
 from ..handlers.outcome import Ack, Outcome, Retry, Skip, Stop
 from ..handlers.resolve import Subscription
 from ..store.connection import run
-from ..store.errors import Conflict, StoreUnavailable
+from ..store.errors import Conflict, OwnershipLost, StoreError, StoreUnavailable
 from ..store.rows import Row, decode_event
 from ..store.serializer import Serializer
 from ..store.sql import Statements
 from ..store.subscriptions import done_events, record_done_events
-from ..store.translate import translate
+from ..store.translate import reason, translate
 from .messages import Failed
 from .routing.inputs import Verdict
 
@@ -98,8 +98,9 @@ class Execution(ABC):
             context = Context(
                 subscription=self._subscription.name,
                 schema=self._schema,
+                event_number=number,
                 attempt=delivery.attempt,
-                log=self._log.bind(event_number=number),
+                log=self._log,
                 connection=connection,
             )
             outcome = self._function(event, context)
@@ -191,6 +192,10 @@ class TransactionalExecution(Execution):
         """Handles the events in one transaction; where one fails, those before it in another."""
         try:
             self._commit(batch, ownership)
+        except (StoreUnavailable, Conflict, OwnershipLost):
+            raise
+        except StoreError as refused:
+            return self._find_refused(batch, ownership, refused)
         except _BatchFailed as stopped:
             before = batch[: stopped.index]
             results = self.execute(before, ownership) if before else Results([])
@@ -198,18 +203,37 @@ class TransactionalExecution(Execution):
             return results if results.failed else Results(results.finished, stopped.failed)
         return Results([delivery.number for delivery in batch])
 
+    def _find_refused(self, batch: Sequence[Delivery], ownership: Ownership, refused: StoreError) -> Results:
+        """The commit itself was refused, as by a deferred constraint: event by event, it shows whose fault it is."""
+        if len(batch) == 1:
+            return Results([], _failed(batch[0].number, "error", f"the commit was refused: {refused}"))
+        finished: list[int] = []
+        for delivery in batch:
+            results = self.execute([delivery], ownership)
+            finished += results.finished
+            if results.failed is not None:
+                return Results(finished, results.failed)
+        return Results(finished)
+
     def _commit(self, batch: Sequence[Delivery], ownership: Ownership) -> None:
         for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
             try:
-                with self._connection.transaction():
-                    self._handle(batch, ownership)
+                self._commit_once(batch, ownership)
             except Conflict:
                 if attempt == _CONFLICT_ATTEMPTS:
                     raise
-            except psycopg.Error as error:
-                raise translate(error) from error
             else:
                 return
+
+    def _commit_once(self, batch: Sequence[Delivery], ownership: Ownership) -> None:
+        try:
+            with self._connection.transaction():
+                self._handle(batch, ownership)
+        except psycopg.errors.UniqueViolation as error:
+            # Of a deferred constraint of the handler's own table: no other transaction is to blame.
+            raise StoreError(reason(error)) from error
+        except psycopg.Error as error:
+            raise translate(error) from error
 
     def _handle(self, batch: Sequence[Delivery], ownership: Ownership) -> None:
         """Everything inside the transaction: leave out what is done, handle, record as done under the epoch."""

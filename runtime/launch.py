@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from ..handlers.resolve import Subscription
 from ..store.connection import connect
 from ..store.embedded import EmbeddedServer
 from ..store.errors import ConfigurationError
@@ -29,8 +30,12 @@ from .topology import ChildSpec, process_tree
 
 
 @contextmanager
-def open_store(config: RuntimeConfig) -> Iterator[StorePlan]:
-    """The store to connect to; an embedded one runs, with its schema, until the block is left.
+def open_store(config: RuntimeConfig, *, create: bool = True) -> Iterator[StorePlan]:
+    """The store to connect to; an embedded one runs until the block is left.
+
+    Args:
+        config: The configuration.
+        create: Create the schema of an embedded store where it is new; any other store is left to `init`.
 
     Raises:
         ConfigurationError: The embedded PostgreSQL is not installed, or its folder cannot be used.
@@ -41,11 +46,9 @@ def open_store(config: RuntimeConfig) -> Iterator[StorePlan]:
         return
     with EmbeddedServer.acquire(url.removeprefix(EMBEDDED)) as server:
         plan = _store_plan(config, server.url)
-        connection = connect(server.url, "init", timeout=config.store.timeout)
-        try:
-            initialise(connection, config.store.schema, config.store.column_data_type)
-        finally:
-            connection.close()
+        if create:
+            with connect(server.url, "init", timeout=config.store.timeout) as connection:
+                initialise(connection, config.store.schema, config.store.column_data_type)
         yield plan
 
 
@@ -63,7 +66,7 @@ def plan_node(config: RuntimeConfig, store: StorePlan) -> NodePlan:
     return NodePlan(
         node=node.name,
         store=store,
-        subscriptions=inspect_handlers(node.start_method, node.python_path, handlers),
+        subscriptions=_distinct(inspect_handlers(node.start_method, node.python_path, handlers)),
         python_path=tuple(node.python_path),
         monitor=_monitor_plan(config.monitor),
         log=LogPlan(level=config.log.level, format=config.log.format),
@@ -128,7 +131,20 @@ def _monitor_plan(monitor: MonitorConfig) -> MonitorPlan:
 
 def _declared(subscription: SubscriptionConfig) -> DeclaredHandler:
     options = subscription.model_dump(exclude={"handler"}, exclude_none=True)
-    return DeclaredHandler(f"subscription {subscription.name!r}", subscription.handler, options)
+    name = subscription.name or subscription.handler
+    return DeclaredHandler(f"subscription {name!r}", subscription.handler, options)
+
+
+def _distinct(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+    """The subscriptions, each with a name of its own, wherever it comes from."""
+    names = [subscription.name for subscription in subscriptions]
+    for index, subscription in enumerate(subscriptions):
+        if subscription.name in names[:index]:
+            raise ConfigurationError(
+                f"subscription {subscription.name!r} is declared twice, the second time for "
+                f"{subscription.handler!r}; give each its own name"
+            )
+    return subscriptions
 
 
 def _where(store: StorePlan) -> str:

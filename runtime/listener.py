@@ -83,8 +83,8 @@ class Listener(Actor):
             running = RunningSubscription(subscription, row_key(subscription, JsonSerializer()), self)
             self._subscriptions[subscription.name] = running
             self._by_stream[subscription.stream].append(running)
-        self._listening = connect_to(store, "LISTEN", session=True)
-        self._reading = connect_to(store, self.name)
+        self._listening = connect_to(self.plan, "LISTEN", session=True)
+        self._reading = connect_to(self.plan, self.name)
         self._statements = Statements(store.schema, check(self._reading, store.schema))
         listen(self._listening, [events_channel(store.schema), runtime_channel(store.schema)])
         self.loop.watch(self._listening.fileno(), self._hear)

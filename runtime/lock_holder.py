@@ -72,7 +72,7 @@ class LockHolder(Actor):
 
     def start(self) -> str:
         """Opens the session and checks the schema."""
-        connection = connect_to(self.plan.store, self.name, session=True)
+        connection = connect_to(self.plan, self.name, session=True)
         self._connection = connection
         self._statements = Statements(self.plan.store.schema, check(connection, self.plan.store.schema))
         self.loop.watch(connection.fileno(), lambda: check_alive(connection))

@@ -1,6 +1,6 @@
 """What a node is to run: settled, frozen, and handed to every child as bytes.
 
-Made once by `topology.py` from the configuration and the resolved handlers. Children get no files, no
+Made once by `launch.py` from the configuration and the resolved handlers. Children get no files, no
 environment and no live objects to interpret: nothing of the user's is pickled.
 """
 

@@ -1,6 +1,6 @@
 """Loaded once by the fork server, so that children share these modules and start in milliseconds.
 
-Imports no user code and opens nothing. Also keeps a SIGTERM that is sent to the whole process group from
+Imports no user code and opens nothing. Also keeps a SIGTERM or SIGHUP that is sent to the whole process group from
 killing the fork server, and with it every child, in the middle of an orderly stop.
 """
 
@@ -27,4 +27,5 @@ __all__ = [
     "worker",
 ]
 
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)

@@ -50,7 +50,7 @@ class Worker(Actor):
         function = load_function(subscription.handler, where=f"subscription {subscription.name!r}")
         serializer, schema = JsonSerializer(), self.plan.store.schema
         if subscription.transactional:
-            self._connection = connect_to(self.plan.store, self.name, for_handlers=True)
+            self._connection = connect_to(self.plan, self.name, for_handlers=True)
             statements = Statements(schema)
             self._execution = TransactionalExecution(
                 subscription, function, serializer, schema, self._connection, statements

@@ -4,7 +4,7 @@ Owned by a shell that performs the effects: the runtime's listener process, or a
 own process. The machine owns which events were read, who works on which, what is finished, and when a
 checkpoint is due. It does no I/O and reads no clock, so that every order of messages can be tested.
 
-    waiting --Owned--> catching_up <--> live --Failed(stop)--> halted
+    waiting --Owned--> catching_up ---> live --Failed(stop)--> halted
        ^                    |             |                       |
        +----- Disowned -----+-------------+------ Drain ------> draining --> stopped
 """

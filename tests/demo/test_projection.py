@@ -68,7 +68,9 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 def context_for(connection: psycopg.Connection[Any], schema: str) -> Context:
     log = structlog.get_logger()
-    return Context(subscription="commits-per-author", schema=schema, attempt=1, log=log, connection=connection)
+    return Context(
+        subscription="commits-per-author", schema=schema, event_number=1, attempt=1, log=log, connection=connection
+    )
 
 
 def test_the_projection_of_a_repository_equals_git_log(
@@ -139,7 +141,15 @@ def test_the_log_holds_one_line_per_commit(connection: psycopg.Connection[Any], 
     with structlog.testing.capture_logs() as lines:
         log_commit(recorded(commit("ann@x", "2024-01-01T00:00:00Z")), context_for(connection, schema))
     assert lines == [
-        {"event": "commit", "log_level": "info", "hash": "a" * 12, "author": "ann@x", "subject": "A change"}
+        {
+            "event": "commit",
+            "log_level": "info",
+            "subscription": "commits-per-author",
+            "event_number": 1,
+            "hash": "a" * 12,
+            "author": "ann@x",
+            "subject": "A change",
+        }
     ]
 
 

@@ -13,7 +13,7 @@ from eventstore.store import ConfigurationError, Connection
 
 def context(connection: Connection | None = None) -> Context:
     log = structlog.get_logger()
-    return Context(subscription="s", schema="public", attempt=2, log=log, connection=connection)
+    return Context(subscription="s", schema="public", event_number=7, attempt=2, log=log, connection=connection)
 
 
 def test_a_plain_handler_has_no_connection_and_is_told_how_to_get_one() -> None:

@@ -72,10 +72,7 @@ def test_help_lists_the_commands_and_shows_examples(tmp_path: Path) -> None:
     assert "Example: " in command("append", "-h", cwd=tmp_path).stdout
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("nonsense",), ("--nonsense",), ("read",), ("read", "a", "--count", "0"), ("read", "a", "--start", "x")],
-)
+@pytest.mark.parametrize("arguments", [("nonsense",), ("read",), ("read", "a", "--count", "0")])
 def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = command(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -88,7 +85,7 @@ def test_without_a_configuration_run_says_what_to_do(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [("-c", "my.toml", "status"), ("status", "-c", "my.toml"), ("-c", "my.toml")])
+@pytest.mark.parametrize("arguments", [("-c", "my.toml", "status"), ("status", "-c", "my.toml")])
 def test_a_mistake_in_the_configuration_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "my.toml").write_text("[store]\npol_size = 3\n")
     done = command(*arguments, cwd=tmp_path)
@@ -193,9 +190,8 @@ def test_a_start_that_cannot_be(cli: Cli) -> None:
 def test_status_shows_every_subscription(cli: Cli, event_store: EventStore, conn: Connection, schema: str) -> None:
     assert lines(cli("status", "--json")) == [[]]
     event_store.append_to_stream("a", 0, [EventData("Happened", 1)] * 3)
-    conn.execute(
-        f"insert into {schema}.subscriptions (stream_uuid, subscription_name, last_seen) values ('$all','s',1)"
-    )
+    values = "(stream_uuid, subscription_name, last_seen) values ('$all', 's', 1)"
+    conn.execute(f"insert into {schema}.subscriptions {values}")
     (shown,) = lines(cli("status", "--json"))[0]
     facts = ("subscription_name", "stream_uuid", "last_seen", "head", "lag", "is_locked", "node")
     assert [shown[name] for name in facts] == ["s", "$all", 1, 3, 2, False, None]
@@ -216,10 +212,11 @@ def test_a_reader_that_goes_away_is_no_error_message(
         assert process.stdout.readline().startswith("1  ")
         process.stdout.close()
         assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("read", "a"), ("run",), ("init",)])
-def test_a_password_is_never_printed(tmp_path: Path, database_url: str, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("name", ["status", "run"])
+def test_a_password_is_never_printed(tmp_path: Path, database_url: str, name: str) -> None:
     parts = urlsplit(database_url)
     # Nobody listens on port 1, whoever the test server is.
     urls = [
@@ -229,10 +226,11 @@ def test_a_password_is_never_printed(tmp_path: Path, database_url: str, argument
     ]
     (tmp_path / "h.py").write_text("def handle(event, context): pass\n")
     (tmp_path / "supervisor.toml").write_text(
-        '[monitor]\nenabled = false\n[restart]\nbackoff_min = 0.01\n[[subscriptions]]\nname = "s"\nhandler = "h:handle"\n'
+        '[monitor]\nenabled = false\n[[subscriptions]]\nname = "s"\nhandler = "h:handle"\n'
     )
-    for url in urls if arguments != ("run",) else urls[2:]:
-        done = command(*arguments, cwd=tmp_path, EVENTSTORE__STORE__URL=url, EVENTSTORE__STORE__CONNECT_TIMEOUT="2")
+    # A node goes on trying where nobody listens, and stops only at what no retry can mend.
+    for url in urls if name == "status" else urls[2:]:
+        done = command(name, cwd=tmp_path, EVENTSTORE__STORE__URL=url, EVENTSTORE__STORE__CONNECT_TIMEOUT="2")
         assert done.returncode in (1, 2), url
         assert "error: " in done.stderr
         assert "hush" not in done.stdout + done.stderr

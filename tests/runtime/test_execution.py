@@ -1,0 +1,358 @@
+"""How a worker calls its handler: outcomes, and transactions that hold effects and ledger together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+from structlog.testing import capture_logs
+
+from eventstore.handlers import Ack, Context, Retry, Skip, Stop
+from eventstore.handlers.resolve import Subscription
+from eventstore.runtime.execution import Delivery, Ownership, PlainExecution, Results, TransactionalExecution
+from eventstore.runtime.messages import Failed
+from eventstore.store import Connection, EventStore, RecordedEvent, Statements, run
+from eventstore.store.errors import ConfigurationError, Conflict, OwnershipLost, StoreUnavailable
+from eventstore.store.read import page_all
+from eventstore.store.serializer import JsonSerializer
+from eventstore.store.subscriptions import begin_epoch, create_subscription, done_events
+from eventstore.tests.support.events import events
+
+Handler = Callable[[RecordedEvent, Context], Any]
+ONE_TO_FIVE = (1, 2, 3, 4, 5)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """No log lines: here only results count."""
+    with capture_logs():
+        yield
+
+
+class Bench:
+    """One owned subscription on a stream of five events, and a table for effects."""
+
+    def __init__(self, store: EventStore, conn: Connection, handler_conn: Connection, schema: str) -> None:
+        self.conn, self.handler_conn, self.schema = conn, handler_conn, schema
+        self.statements = Statements(schema)
+        store.append_to_stream("a", 0, events(*ONE_TO_FIVE))
+        self.rows = run(conn, page_all(self.statements, 0, 10))
+        self.subscription_id = run(conn, create_subscription(self.statements, "$all", "s")).subscription_id
+        self.ownership = self.own()
+        self.table = SQL("{}.{}").format(Identifier(schema), Identifier("effects"))
+        conn.execute(SQL("create table {} (n bigint primary key, twice bigint)").format(self.table))
+
+    def own(self) -> Ownership:
+        """Begins a new epoch."""
+        owned = run(self.conn, begin_epoch(self.statements, self.subscription_id, "me"))
+        return Ownership(self.subscription_id, owned.epoch)
+
+    def batch(self, *numbers: int, attempt: int = 1) -> list[Delivery]:
+        return [Delivery(self.rows[number - 1], attempt) for number in numbers or ONE_TO_FIVE]
+
+    def plain(self, handler: Handler) -> PlainExecution:
+        return PlainExecution(self._subscription(), handler, JsonSerializer(), self.schema)
+
+    def transactional(self, handler: Handler) -> TransactionalExecution:
+        subscription = self._subscription(transactional=True, transaction_size=7)
+        return TransactionalExecution(
+            subscription, handler, JsonSerializer(), self.schema, self.handler_conn, self.statements
+        )
+
+    def execute(self, handler: Handler, *numbers: int) -> Results:
+        """Handles events in a transaction under the newest epoch."""
+        return self.transactional(handler).execute(self.batch(*numbers), self.ownership)
+
+    def _subscription(self, **options: Any) -> Subscription:
+        return Subscription(name="s", handler="m:f", **options)
+
+    def note(self, event: RecordedEvent, context: Context) -> None:
+        """The effect of an event."""
+        context.connection.execute(SQL("insert into {} (n) values (%s)").format(self.table), (event.event_number,))
+
+    def effects(self) -> list[int]:
+        return [n for (n,) in self.conn.execute(SQL("select n from {} order by n").format(self.table))]
+
+    def done(self) -> list[int]:
+        return sorted(run(self.conn, done_events(self.statements, self.subscription_id, ONE_TO_FIVE)))
+
+    def check(self, *numbers: int) -> None:
+        """Effects and ledger hold exactly these events, and the connection is ready for the next batch."""
+        assert (self.effects(), self.done()) == (list(numbers), list(numbers))
+        assert self.handler_conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+@pytest.fixture
+def bench(event_store: EventStore, conn: Connection, open_connection: Callable[..., Connection], schema: str) -> Bench:
+    return Bench(event_store, conn, open_connection(), schema)
+
+
+OUTCOMES: Sequence[tuple[Any, Failed | None]] = [
+    (None, None),
+    (Ack(), None),
+    (Retry(1.5, "later"), Failed(3, "retry", "later", 1.5)),
+    (Retry(), Failed(3, "retry", "the handler asked for a retry", None)),
+    (Skip("no use"), Failed(3, "skip", "no use", None)),
+    (Stop("enough"), Failed(3, "stop", "enough", None)),
+    (42, Failed(3, "error", "the handler returned int; it may return None, Ack, Retry, Skip or Stop", None)),
+    (False, Failed(3, "error", "the handler returned bool; it may return None, Ack, Retry, Skip or Stop", None)),
+]
+RAISED: Sequence[tuple[Exception, Failed | None]] = [
+    *((outcome, failed) for outcome, failed in OUTCOMES if isinstance(outcome, Exception)),
+    (ValueError("out of temper"), Failed(3, "error", "ValueError: out of temper", None)),
+    (OSError("file \udcff"), Failed(3, "error", "OSError: file \\udcff", None)),
+]
+
+FAILURES = [(outcome, failed) for outcome, failed in [*OUTCOMES, *RAISED] if failed is not None]
+
+
+def raises(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(("outcome", "failed"), OUTCOMES)
+def test_what_a_plain_handler_returns(bench: Bench, outcome: Any, failed: Failed | None) -> None:
+    execution = bench.plain(lambda event, context: outcome if event.event_number == 3 else None)
+    finished = [1, 2] if failed else [1, 2, 3, 4, 5]
+    assert execution.execute(bench.batch(), bench.ownership) == Results(finished, failed)
+
+
+@pytest.mark.parametrize(("error", "failed"), RAISED)
+def test_what_a_plain_handler_raises(bench: Bench, error: Exception, failed: Failed | None) -> None:
+    execution = bench.plain(lambda event, context: raises(error) if event.event_number == 3 else None)
+    finished = [1, 2] if failed else [1, 2, 3, 4, 5]
+    assert execution.execute(bench.batch(), bench.ownership) == Results(finished, failed)
+
+
+def test_a_handler_sees_the_event_and_its_circumstances(bench: Bench) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        seen.append((event.event_number, event.data, event.stream_uuid, context.attempt, context.subscription))
+        assert context.schema == bench.schema
+        with pytest.raises(ConfigurationError, match="transactional=True"):
+            _ = context.connection
+
+    execution = bench.plain(handle)
+    assert execution.execute(bench.batch(2, attempt=3), bench.ownership) == Results([2])
+    assert seen == [(2, 2, "a", 3, "s")]
+    assert (execution.batch_size, bench.transactional(handle).batch_size) == (1, 7)
+
+
+@pytest.mark.parametrize("kind", ["plain", "transactional"])
+def test_bytes_that_cannot_be_decoded_name_the_event(bench: Bench, kind: str) -> None:
+    broken = list(bench.rows[2])
+    broken[7] = b"\xff no json"
+    bench.rows[2] = tuple(broken)
+    execution = getattr(bench, kind)(lambda event, context: None)
+    results = execution.execute(bench.batch(), bench.ownership)
+    assert results.finished == [1, 2]
+    assert (results.failed.number, results.failed.verdict) == (3, "error")
+    assert results.failed.reason.startswith("DeserializationFailed: event 3 (")
+    assert "type 'Happened'" in results.failed.reason
+
+
+def test_effects_and_ledger_commit_together(bench: Bench, conn: Connection) -> None:
+    def handle(event: RecordedEvent, context: Context) -> None:
+        bench.note(event, context)
+        assert (bench.effects(), bench.done()) == ([], []), "nothing is seen from outside yet"
+
+    assert bench.execute(handle) == Results([1, 2, 3, 4, 5])
+    bench.check(1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(("outcome", "failed"), FAILURES)
+def test_a_failure_undoes_its_effects_and_those_before_it_commit(bench: Bench, outcome: Any, failed: Failed) -> None:
+    def handle(event: RecordedEvent, context: Context) -> Any:
+        bench.note(event, context)
+        if event.event_number != 3:
+            return None
+        return raises(outcome) if isinstance(outcome, Exception) else outcome
+
+    assert bench.execute(handle) == Results([1, 2], failed)
+    bench.check(1, 2)
+
+
+def test_the_first_event_of_a_batch_may_fail_alone(bench: Bench) -> None:
+    assert bench.execute(lambda event, context: Skip("all")) == Results([], Failed(1, "skip", "all", None))
+    bench.check()
+
+
+def test_one_that_fails_only_the_second_time_is_the_one_that_counts(bench: Bench) -> None:
+    calls: list[int] = []
+
+    def handle(event: RecordedEvent, context: Context) -> Any:
+        calls.append(event.event_number)
+        bench.note(event, context)
+        if event.event_number == 4 or (event.event_number == 2 and calls.count(2) == 2):
+            return Retry(1, f"event {event.event_number}")
+        return None
+
+    assert bench.execute(handle) == Results([1], Failed(2, "retry", "event 2", 1.0))
+    assert calls == [1, 2, 3, 4, 1, 2, 1]
+    bench.check(1)
+
+
+def test_what_is_done_is_not_handled_again(bench: Bench) -> None:
+    assert bench.execute(bench.note, 2, 4) == Results([2, 4])
+    calls: list[int] = []
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        calls.append(event.event_number)
+        bench.note(event, context)
+
+    for _ in range(2):
+        assert bench.execute(handle) == Results([1, 2, 3, 4, 5])
+    assert calls == [1, 3, 5]
+    bench.check(1, 2, 3, 4, 5)
+
+
+def test_a_former_owner_writes_nothing(bench: Bench) -> None:
+    former, bench.ownership = bench.ownership, bench.own()
+    with pytest.raises(OwnershipLost):
+        bench.transactional(bench.note).execute(bench.batch(), former)
+    bench.check()
+    assert bench.execute(bench.note) == Results([1, 2, 3, 4, 5])
+
+
+def test_an_owner_that_is_superseded_while_its_handler_runs_writes_nothing(bench: Bench) -> None:
+    def handle(event: RecordedEvent, context: Context) -> None:
+        bench.note(event, context)
+        if event.event_number == 3:
+            bench.own()
+
+    with pytest.raises(OwnershipLost):
+        bench.execute(handle)
+    bench.check()
+
+
+def test_a_conflict_is_tried_again_and_counts_as_no_attempt(bench: Bench) -> None:
+    calls: list[int] = []
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        calls.append(event.event_number)
+        bench.note(event, context)
+        if calls.count(2) == 1 and event.event_number == 2:
+            context.connection.execute("do $$ begin raise serialization_failure; end $$")
+
+    assert bench.execute(handle) == Results([1, 2, 3, 4, 5])
+    assert calls == [1, 2, 1, 2, 3, 4, 5]
+    bench.check(1, 2, 3, 4, 5)
+
+
+def test_a_conflict_that_does_not_pass_is_handed_on(bench: Bench) -> None:
+    calls: list[int] = []
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        calls.append(event.event_number)
+        context.connection.execute("do $$ begin raise deadlock_detected; end $$")
+
+    with pytest.raises(Conflict):
+        bench.execute(handle)
+    assert calls == [1] * 5
+    bench.check()
+
+
+def test_an_event_that_another_transaction_has_done_meanwhile_is_left_out_the_second_time(bench: Bench) -> None:
+    other = bench.transactional(lambda event, context: None)
+    other._connection = bench.conn
+    calls: list[int] = []
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        calls.append(event.event_number)
+        if calls == [1]:
+            other.execute(bench.batch(2), bench.ownership)
+        bench.note(event, context)
+
+    assert bench.execute(handle, 1, 2, 3) == Results([1, 2, 3])
+    assert calls == [1, 2, 3, 1, 3]
+    assert (bench.effects(), bench.done()) == ([1, 3], [1, 2, 3])
+
+
+def test_a_violated_constraint_is_the_fault_of_the_event(bench: Bench) -> None:
+    def handle(event: RecordedEvent, context: Context) -> None:
+        bench.note(event, context)
+        if event.event_number == 3:
+            bench.note(event, context)
+
+    results = bench.execute(handle)
+    assert results.finished == [1, 2]
+    assert results.failed is not None
+    assert (results.failed.number, results.failed.verdict) == (3, "error")
+    assert results.failed.reason.startswith("UniqueViolation: ")
+    bench.check(1, 2)
+
+
+def swallows(event: RecordedEvent, context: Context) -> None:
+    try:
+        context.connection.execute("select 1 / 0")
+    except psycopg.Error:
+        return
+
+
+def ends_the_transaction(event: RecordedEvent, context: Context) -> None:
+    context.connection.execute("rollback")
+
+
+@pytest.mark.parametrize("spoil", [swallows, ends_the_transaction])
+def test_a_handler_that_leaves_its_transaction_failed_or_ended_has_failed(bench: Bench, spoil: Handler) -> None:
+    def handle(event: RecordedEvent, context: Context) -> None:
+        bench.note(event, context)
+        if event.event_number == 3:
+            spoil(event, context)
+
+    results = bench.execute(handle)
+    assert results.finished == [1, 2]
+    assert results.failed is not None
+    assert (results.failed.number, results.failed.verdict) == (3, "error")
+    assert results.failed.reason.startswith("the handler returned with its transaction failed or ended; ")
+    bench.check(1, 2)
+
+
+def test_a_handler_may_catch_an_error_in_a_transaction_of_its_own(bench: Bench) -> None:
+    def handle(event: RecordedEvent, context: Context) -> None:
+        bench.note(event, context)
+        with pytest.raises(psycopg.errors.UniqueViolation), context.connection.transaction():
+            bench.note(event, context)
+
+    assert bench.execute(handle) == Results([1, 2, 3, 4, 5])
+    bench.check(1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("catches", [False, True])
+def test_a_lost_connection_counts_as_no_attempt(bench: Bench, catches: bool) -> None:
+    def handle(event: RecordedEvent, context: Context) -> None:
+        bench.note(event, context)
+        if event.event_number == 3:
+            bench.conn.execute("select pg_terminate_backend(%s)", (context.connection.info.backend_pid,))
+            try:
+                context.connection.execute("select 1")
+            except psycopg.Error:
+                if not catches:
+                    raise
+
+    with pytest.raises(StoreUnavailable):
+        bench.execute(handle)
+    assert (bench.effects(), bench.done()) == ([], [])
+
+
+def test_a_commit_that_is_refused_is_the_fault_of_the_event_behind_it(bench: Bench) -> None:
+    """A deferred constraint speaks up at the commit only, when all events of the batch are through."""
+    bench.conn.execute(
+        SQL("create table {} (n int unique deferrable initially deferred)").format(Identifier(bench.schema, "late"))
+    )
+    insert = SQL("insert into {} values (%s)").format(Identifier(bench.schema, "late"))
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        bench.note(event, context)
+        context.connection.execute(insert, (2 if event.event_number == 4 else event.event_number,))
+
+    results = bench.execute(handle)
+    assert results.finished == [1, 2, 3]
+    assert results.failed is not None
+    assert (results.failed.number, results.failed.verdict) == (4, "error")
+    assert results.failed.reason.startswith("the commit was refused: ")
+    bench.check(1, 2, 3)
