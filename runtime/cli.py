@@ -13,8 +13,12 @@ import msgspec
 import typer
 from rich.console import Console
 
+from ..store import migrations
+from ..store.connection import Connection, connect
 from ..store.errors import ConfigurationError, EventStoreError
 from ..store.event_store import EventStore
+from ..store.migrations import create_database
+from ..store.settings import EMBEDDED
 from . import commands
 from .config import RuntimeConfig, load_config
 from .demo.run import run_demo
@@ -108,8 +112,54 @@ def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilId
 def init(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Create the schema's tables where they are missing; safe to run again, and from many nodes at once."""
     with _store(config or context.obj, create=False) as store:
+        done = msgspec.structs.asdict(store.init())
+        typer.echo(commands.as_json(done) if as_json else commands.describe_changes(done, store.schema))
+
+
+@app.command(epilog="Example: EVENTSTORE__STORE__URL=postgresql://localhost/app eventstore-runtime create")
+def create(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Create the database and the schema's tables, where they are missing."""
+    settings = _load(config or context.obj)
+    created = False if settings.store.url.startswith(EMBEDDED) else create_database(settings.store.url)
+    with _store(config or context.obj, create=False) as store:
         done = store.init()
-        typer.echo(msgspec.json.encode(done).decode() if as_json else commands.describe_init(done, store.schema))
+        answer = {"created_database": created, **msgspec.structs.asdict(done)}
+        typer.echo(commands.as_json(answer) if as_json else commands.describe_changes(answer, store.schema))
+
+
+@app.command(epilog="Example: eventstore-runtime migrate --json")
+def migrate(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Bring the schema of an older commanded/eventstore (1.2.0 or newer) to the version this release works with."""
+    with _connection(config or context.obj) as (connection, schema):
+        reached = migrations.migrate(connection, schema)
+        typer.echo(
+            commands.as_json({"migrated_to": reached}) if as_json else commands.describe_migrate(reached, schema)
+        )
+
+
+@app.command(name="migrations", epilog="Example: eventstore-runtime migrations")
+def list_migrations(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the versions the schema has been through, and those it lacks."""
+    with _connection(config or context.obj) as (connection, schema):
+        for migration in migrations.migrations(connection, schema):
+            typer.echo(commands.as_json(migration) if as_json else f"{migration.version}  {migration.state}")
+
+
+@app.command(epilog="Example: eventstore-runtime drop --force")
+def drop(
+    context: typer.Context,
+    config: ConfigOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Drop the store's tables, with all events and checkpoints; the database and other tables stay."""
+    with _connection(config or context.obj) as (connection, schema):
+        if not force:
+            events = commands.count_events(connection, schema)
+            typer.confirm(f"Drop the event store in schema {schema!r} with {events:,} events?", abort=True)
+        dropped = migrations.drop(connection, schema)
+        text = f"schema {schema!r}: dropped" if dropped else f"schema {schema!r} held no event store"
+        typer.echo(commands.as_json({"dropped": dropped}) if as_json else text)
 
 
 @app.command(epilog="Example: eventstore-runtime demo --git ~/src/project --until-idle")
@@ -135,7 +185,7 @@ def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
     with _store(config or context.obj) as store:
         lags = store.subscription_lags()
     if as_json:
-        typer.echo(msgspec.json.encode(lags).decode())
+        typer.echo(commands.as_json(lags))
     else:
         Console().print(commands.lag_table(lags))
 
@@ -159,7 +209,7 @@ def append(
     version, events = commands.expected_version(expected), commands.read_events(source)
     with _store(config or context.obj) as store:
         result = store.append_to_stream(stream, version, events)
-    typer.echo(msgspec.json.encode(result).decode() if as_json else commands.describe_append(result, len(events)))
+    typer.echo(commands.as_json(result) if as_json else commands.describe_append(result, len(events)))
 
 
 @app.command(epilog="Example: eventstore-runtime read account-1 --backward --count 5 --json")
@@ -192,6 +242,14 @@ def _load(path: Path | None, *, needed: bool = False) -> RuntimeConfig:
             f"there is no {DEFAULT_FILE} in {Path.cwd()}; give one with -c FILE, or try `eventstore-runtime demo`"
         )
     return load_config(path, os.environ)
+
+
+@contextmanager
+def _connection(path: Path | None) -> Iterator[tuple[Connection, str]]:
+    """A connection to the configured store, and its schema; nothing is created."""
+    config = _load(path)
+    with open_store(config, create=False) as plan, connect(plan.url, "command") as connection:
+        yield connection, plan.schema
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,10 +13,12 @@ import msgspec
 from rich import box
 from rich.table import Table
 
-from ..store.errors import ConfigurationError
-from ..store.schema import Initialised
+from ..store.connection import Connection, run
+from ..store.errors import ConfigurationError, SchemaMissing
 from ..store.serializer import JsonSerializer
-from ..store.types import AppendResult, EventData, Expected, ExpectedVersion, RecordedEvent, SubscriptionLag
+from ..store.sql import Statements
+from ..store.streams import stream_heads
+from ..store.types import ALL_STREAM, AppendResult, EventData, Expected, ExpectedVersion, RecordedEvent, SubscriptionLag
 
 _TAKEN = EventData.__struct_fields__
 _IGNORED = tuple(name for name in RecordedEvent.__struct_fields__ if name not in _TAKEN)
@@ -82,10 +84,28 @@ def expected_version(text: str) -> Expected:
         raise ConfigurationError(f"--expected {text!r} is unknown; give {kinds}, or a version such as 3") from None
 
 
-def describe_init(done: Initialised, schema: str) -> str:
-    """What `init` did, in one line."""
-    changes = [name.replace("_", " ") for name in done.__struct_fields__ if getattr(done, name) is True]
+def as_json(value: Any) -> str:
+    """A value as one line of JSON."""
+    return msgspec.json.encode(value).decode()
+
+
+def describe_changes(done: Mapping[str, Any], schema: str) -> str:
+    """What `init` or `create` did, in one line; `done` holds what was created as True."""
+    changes = [name.replace("_", " ") for name, value in done.items() if value is True]
     return f"schema {schema!r}: {', '.join(changes)}" if changes else f"schema {schema!r} was complete already"
+
+
+def describe_migrate(reached: Sequence[str], schema: str) -> str:
+    """What `migrate` did, in one line."""
+    return f"schema {schema!r}: " + (f"now at version {reached[-1]}" if reached else "up to date already")
+
+
+def count_events(connection: Connection, schema: str) -> int:
+    """How many events a store holds; 0 where there is none."""
+    try:
+        return run(connection, stream_heads(Statements(schema), [ALL_STREAM])).get(ALL_STREAM, 0)
+    except SchemaMissing:
+        return 0
 
 
 def describe_append(result: AppendResult, number: int) -> str:

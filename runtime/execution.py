@@ -20,7 +20,7 @@ from ..handlers.declaration import HandlerFunction
 from ..handlers.outcome import Ack, Outcome, Retry, Skip, Stop
 from ..handlers.resolve import Subscription
 from ..store.connection import run
-from ..store.errors import Conflict, OwnershipLost, StoreError, StoreUnavailable
+from ..store.errors import Conflict, OwnershipLost, SchemaMismatch, SchemaMissing, StoreError, StoreUnavailable
 from ..store.rows import Row, decode_event
 from ..store.serializer import Serializer
 from ..store.sql import Statements
@@ -106,8 +106,8 @@ class Execution(ABC):
             outcome = self._function(event, context)
         except Outcome as raised:
             outcome = raised
-        except Exception as error:
-            if connection is not None and isinstance(error, psycopg.Error):
+        except (Exception, SystemExit) as error:
+            if connection is not None:
                 self._pass_on_trouble(error, connection)
             if delivery.attempt == 1:
                 self._log.exception("handler_failed", event_number=number)
@@ -115,10 +115,15 @@ class Execution(ABC):
         return _verdict(number, outcome) or self._check_transaction(number, connection)
 
     @staticmethod
-    def _pass_on_trouble(error: psycopg.Error, connection: psycopg.Connection[Any]) -> None:
+    def _pass_on_trouble(error: BaseException, connection: psycopg.Connection[Any]) -> None:
         """Trouble of the database is not the event's fault: it must not count as an attempt."""
+        if isinstance(error, Conflict | StoreUnavailable):
+            # Of a store that the handler used with conn=context.connection.
+            raise error
+        if not isinstance(error, psycopg.Error):
+            return
         translated = translate(error)
-        own_fault = isinstance(error, psycopg.errors.UniqueViolation)
+        own_fault = isinstance(error, psycopg.errors.UniqueViolation | psycopg.errors.QueryCanceled)
         if connection.broken or (isinstance(translated, Conflict | StoreUnavailable) and not own_fault):
             raise translated from error
 
@@ -192,7 +197,7 @@ class TransactionalExecution(Execution):
         """Handles the events in one transaction; where one fails, those before it in another."""
         try:
             self._commit(batch, ownership)
-        except (StoreUnavailable, Conflict, OwnershipLost):
+        except (StoreUnavailable, Conflict, OwnershipLost, SchemaMissing, SchemaMismatch):
             raise
         except StoreError as refused:
             return self._find_refused(batch, ownership, refused)

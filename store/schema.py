@@ -19,6 +19,8 @@ from .sql import DataType, Statements
 
 #: The version of commanded/eventstore's schema that this release reads and writes.
 SCHEMA_VERSION = (1, 3, 2)
+#: The older versions that `migrations.migrate` brings to it, oldest first.
+MIGRATED_FROM = ((1, 2, 0), (1, 3, 0))
 #: The version of the runtime's own tables.
 RUNTIME_VERSION = 1
 
@@ -93,6 +95,7 @@ def initialise_schema(schema: str, column_data_type: DataType) -> Operation[Init
         yield Query(statements["create_schema"])
     if not found.tables & _TABLES:
         yield Query(statements["schema"])
+        yield Query(statements["notify_events"])
     data_type = column_data_type if not found.tables & _TABLES else (yield from check_schema(schema, runtime=False))
     yield Query(statements["runtime_schema"])
     return Initialised(not found.exists, not found.tables & _TABLES, not found.tables >= _RUNTIME_TABLES, data_type)
@@ -106,7 +109,7 @@ def check_schema(schema: str, *, runtime: bool = True) -> Operation[DataType]:
         raise problem
     statements = Statements(schema)
     versions = yield Query(statements["schema_version"])
-    problem = _version_problem(schema, versions[0] if versions else (0, 0, 0))
+    problem = version_problem(schema, versions[0] if versions else (0, 0, 0))
     if problem is not None:
         raise problem
     if runtime:
@@ -140,15 +143,19 @@ def _problem(schema: str, found: _Found, runtime: bool) -> EventStoreError | Non
     return None
 
 
-def _version_problem(schema: str, version: tuple[int, ...]) -> EventStoreError | None:
-    """Return what is wrong with the version of a schema, None when nothing is."""
+def version_problem(schema: str, version: tuple[int, ...]) -> EventStoreError | None:
+    """Return what is wrong with the version of a schema, and the remedy; None when nothing is."""
     if version == SCHEMA_VERSION:
         return None
     found, needed = (".".join(map(str, numbers)) for numbers in (version, SCHEMA_VERSION))
     if version > SCHEMA_VERSION:
         return SchemaMismatch(schema, f"it is at version {found}, this release knows {needed}; upgrade this package")
+    if version in MIGRATED_FROM:
+        return SchemaMismatch(schema, f"it is at version {found}, {needed} is needed; run `eventstore-runtime migrate`")
+    oldest = ".".join(map(str, MIGRATED_FROM[0]))
     return SchemaMismatch(
-        schema, f"it is at version {found}, {needed} is needed; run `mix event_store.migrate` of commanded/eventstore"
+        schema,
+        f"it is at version {found}, older than {oldest}; run `mix event_store.migrate` of commanded/eventstore first",
     )
 
 

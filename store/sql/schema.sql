@@ -1,5 +1,5 @@
 -- The event store schema, version 1.3.2 of commanded/eventstore: six tables, their triggers and functions. No binds.
--- Runs as one script in one transaction, inside an existing schema.
+-- Runs as one script in one transaction, inside an existing schema; notify_events.sql follows it.
 create table "{schema}".streams (
   stream_id bigserial primary key,
   stream_uuid text not null,
@@ -78,22 +78,6 @@ begin
 end;
 $function$;
 
--- The channel comes from the table that fired, so the body holds no schema name.
-create function "{schema}".notify_events() returns trigger language plpgsql as $function$
-declare
-  first_version bigint := 1;
-begin
-  if tg_op = 'UPDATE' then
-    first_version := old.stream_version + 1;
-  end if;
-  perform pg_notify(
-    tg_table_schema || '.events',
-    concat_ws(',', new.stream_uuid, new.stream_id, first_version, new.stream_version)
-  );
-  return null;
-end;
-$function$;
-
 create trigger no_update_events before update on "{schema}".events
   for each statement execute function "{schema}".event_store_exception('Cannot update events');
 create trigger no_delete_events before delete on "{schema}".events
@@ -104,5 +88,3 @@ create trigger no_delete_stream_events before delete on "{schema}".stream_events
   for each statement execute function "{schema}".event_store_delete('Cannot delete stream events');
 create trigger no_delete_streams before delete on "{schema}".streams
   for each statement execute function "{schema}".event_store_delete('Cannot delete streams');
-create trigger event_notification after insert or update on "{schema}".streams
-  for each row execute function "{schema}".notify_events();

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from eventstore.runtime.version import version
 from eventstore.store import Connection, EventData, EventStore
@@ -241,3 +242,31 @@ def test_the_module_and_the_command_are_the_same(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("eventstore-runtime")
     done = subprocess.run([script, "--version"], cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.stdout == command("--version", cwd=tmp_path).stdout
+
+
+def test_a_store_is_created_looked_at_and_dropped(tmp_path: Path, database_url: str, conn: Connection) -> None:
+    name = f"cli_{uuid.uuid4().hex[:8]}"
+    url = urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
+
+    def run(*arguments: str, stdin: str = "") -> tuple[int, str]:
+        done = command(*arguments, cwd=tmp_path, stdin=stdin, EVENTSTORE__STORE__URL=url)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    try:
+        code, said = run("create", "--json")
+        assert (code, json.loads(said)["created_database"]) == (0, True)
+        assert run("create") == (0, "schema 'public' was complete already\n")
+        assert run("migrate") == (0, "schema 'public': up to date already\n")
+        assert run("migrations") == (0, "1.3.2  completed\n")
+        assert run("append", "a", stdin='{"event_type": "Happened", "data": 1}')[0] == 0
+        code, said = run("drop", stdin="n\n")
+        assert code == 1
+        assert "with 1 events?" in said
+        assert run("read", "a")[0] == 0, "still there"
+        assert run("drop", "--force") == (0, "schema 'public': dropped\n")
+        code, said = run("read", "a")
+        assert code == 1
+        assert "eventstore-runtime init" in said
+    finally:
+        conn.execute(SQL("drop database if exists {} with (force)").format(Identifier(name)))

@@ -316,7 +316,11 @@ def test_a_store_without_schema_says_so(database_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "remedy"),
-    [((1, 2, 0), "1.2.0.*mix event_store.migrate"), ((1, 10, 0), "1.10.0.*upgrade this package")],
+    [
+        ((1, 1, 0), "1.1.0.*mix event_store.migrate"),
+        ((1, 2, 0), "1.2.0.*eventstore-runtime migrate"),
+        ((1, 10, 0), "1.10.0.*upgrade this package"),
+    ],
 )
 def test_other_versions_are_refused(conn: Connection, schema: str, version: tuple[int, int, int], remedy: str) -> None:
     conn.execute(statement("delete from {s}.schema_migrations", schema))

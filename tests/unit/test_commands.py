@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,8 +143,10 @@ def test_an_expected_version_nobody_knows(text: str) -> None:
 
 def test_what_init_and_append_did() -> None:
     nothing, everything = Initialised(False, False, False, "bytea"), Initialised(True, True, True, "bytea")
-    assert commands.describe_init(nothing, "public") == "schema 'public' was complete already"
-    assert commands.describe_init(everything, "es") == (
+    assert (
+        commands.describe_changes(msgspec.structs.asdict(nothing), "public") == "schema 'public' was complete already"
+    )
+    assert commands.describe_changes(msgspec.structs.asdict(everything), "es") == (
         "schema 'es': created schema, created tables, created runtime tables"
     )
     result = AppendResult("a", 1, 2, 11, 12)
