@@ -356,3 +356,41 @@ def test_a_commit_that_is_refused_is_the_fault_of_the_event_behind_it(bench: Ben
     assert (results.failed.number, results.failed.verdict) == (4, "error")
     assert results.failed.reason.startswith("the commit was refused: ")
     bench.check(1, 2, 3)
+
+
+def test_a_handler_that_exits_has_failed_and_its_worker_lives(bench: Bench) -> None:
+    def handle(event: RecordedEvent, context: Context) -> None:
+        raise SystemExit(3)
+
+    for execution in (bench.plain(handle), bench.transactional(handle)):
+        results = execution.execute(bench.batch(1), bench.ownership)
+        assert results == Results([], Failed(1, "error", "SystemExit: 3", None))
+
+
+def test_a_statement_of_the_handler_that_takes_too_long_counts_as_an_attempt(bench: Bench) -> None:
+    """Else a query that is always too slow would bring its worker back for ever."""
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        bench.note(event, context)
+        context.connection.execute("set local statement_timeout = 1")
+        context.connection.execute("select pg_sleep(60)")
+
+    results = bench.execute(handle, 1)
+    assert results.failed is not None
+    assert (results.failed.number, results.failed.verdict) == (1, "error")
+    assert "QueryCanceled" in results.failed.reason
+    bench.check()
+
+
+def test_a_conflict_of_a_store_used_inside_the_transaction_counts_as_no_attempt(bench: Bench) -> None:
+    calls: list[int] = []
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        calls.append(event.event_number)
+        bench.note(event, context)
+        if len(calls) == 1:
+            raise Conflict("another transaction was in the way: try again")
+
+    assert bench.execute(handle, 1) == Results([1])
+    assert calls == [1, 1]
+    bench.check(1)
