@@ -14,7 +14,7 @@ from eventstore.store.sql import NAMES, DataType
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 
-SCRIPTS = {"schema", "runtime_schema", "create_schema"}
+SCRIPTS = {"schema", "runtime_schema", "create_schema", "notify_events", "drop"}
 ODD_SCHEMA = 'odd "schema\'s" {data_type} $$ %s ü'
 
 
