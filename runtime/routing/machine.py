@@ -245,6 +245,7 @@ class SubscriptionMachine:
     def _on_joined(self, message: Joined) -> None:
         self._recalling.discard(message.subscriber)
         self._assignment.join(message.subscriber, message.capacity)
+        self._stop_when_drained()
 
     def _on_left(self, message: Left) -> None:
         self._recalling.discard(message.subscriber)

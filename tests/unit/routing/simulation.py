@@ -57,6 +57,7 @@ class World:
         self.head = 0
         self.workers: dict[str, Worker] = {}
         self.names = 0
+        self.expected: list[str] = []
         self.reads: deque[Read] = deque()
         self.saves: deque[SaveCheckpoint] = deque()
         self.retries: list[int] = []
@@ -98,6 +99,23 @@ class World:
         worker = self.workers[f"w{self.names}"] = Worker(f"w{self.names}", capacity)
         self.happened(inputs.Joined(worker.name, capacity))
         return worker
+
+    def expect(self) -> None:
+        """A worker of before is there and may be busy; it will join, or turn out to be gone."""
+        self.names += 1
+        self.expected.append(f"w{self.names}")
+        self.happened(inputs.Expected(self.expected[-1]))
+
+    def expected_joins(self, capacity: int = 1) -> None:
+        name = self.expected.pop()
+        self.workers[name] = Worker(name, capacity)
+        self.happened(inputs.Joined(name, capacity))
+
+    def expected_is_gone(self) -> None:
+        self.happened(inputs.Left(self.expected.pop()))
+
+    def drain(self) -> None:
+        self.happened(inputs.Drain())
 
     def kill(self, worker: Worker) -> None:
         """The process is gone; what it wrote before is still read, then the supervisor tells of its end."""

@@ -531,6 +531,20 @@ def test_drain_recalls_saves_and_stops() -> None:
     assert made.stored == 1, "event 2 was not begun; it comes again at the next start"
 
 
+@pytest.mark.parametrize("joins", [True, False])
+def test_drain_is_over_when_the_last_expected_worker_is_heard_of(joins: bool) -> None:
+    """It was not: a node that was stopped just after its listener had come back waited out its grace time."""
+    made, _ = world("a")
+    made.expect()
+    made.drain()
+    assert not made.drained
+    if joins:
+        made.expected_joins()
+    else:
+        made.expected_is_gone()
+    assert made.drained
+
+
 def test_drain_without_the_lock_is_over_at_once() -> None:
     made, _ = world("a", owned=False)
     assert made.happened(inputs.Drain()) == [Drained()]

@@ -74,6 +74,19 @@ class RoutingWorld(RuleBasedStateMachine):
     def join(self, capacity: int) -> None:
         self.world.join(capacity)
 
+    @precondition(lambda self: len(self.world.expected) < 2)
+    @rule()
+    def expect(self) -> None:
+        self.world.expect()
+
+    @precondition(lambda self: self.world.expected)
+    @rule(capacity=st.integers(1, 4), joins=st.booleans())
+    def expected_arrives(self, capacity: int, joins: bool) -> None:
+        if joins:
+            self.world.expected_joins(capacity)
+        else:
+            self.world.expected_is_gone()
+
     @precondition(lambda self: self.world.workers)
     @rule(data=st.data())
     def kill(self, data: st.DataObject) -> None:
@@ -152,6 +165,11 @@ class RoutingWorld(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
+        if world.names % 3 == 0:
+            self.check_drain()
+            return
+        while world.expected:
+            world.expected_joins()
         if not world.owned:
             world.own()
         world.join(3)
@@ -163,6 +181,19 @@ class RoutingWorld(RuleBasedStateMachine):
         assert world.machine.unfinished == 0
         assert world.stored == world.head, f"checkpoint {world.stored}, head {world.head}"
         assert world.machine.idle
+
+    def check_drain(self) -> None:
+        """Stopped instead: what is begun is finished, what is finished is saved, and nothing waits for ever."""
+        world = self.world
+        world.drain()
+        while world.expected:
+            if len(world.expected) % 2:
+                world.expected_joins()
+            else:
+                world.expected_is_gone()
+        world.settle()
+        assert world.drained
+        assert world.phase is Phase.STOPPED
 
 
 TestRoutingWorld = RoutingWorld.TestCase
