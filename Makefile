@@ -37,7 +37,7 @@ define install
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'; fi
 endef
 
-.PHONY: help run test check fmt bench clean
+.PHONY: help run test check fmt bench chaos clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ fmt: .venv/.dev ## Format the code and mend what the linter can
 
 bench: .venv/.dev ## Measure events per second
 	@$(BIN)/python -m bench
+
+chaos: .venv/.dev ## Random faults on two nodes for MINUTES (10), with SEED; every promise is checked at the end
+	@$(BIN)/python -m eventstore.tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove .venv, caches and builds; event data in .eventstore stays
 	@rm -rf .venv build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
