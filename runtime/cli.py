@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ def root(
 @app.command(epilog="Example: eventstore-runtime run -c supervisor.toml --until-idle")
 def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilIdleOption = False) -> None:
     """Run this node until SIGTERM or Ctrl-C; a second one hurries it."""
+    _stop_on_sigterm()
     settings = _load(config or context.obj, needed=True)
     problem = ""
 
@@ -174,6 +176,7 @@ def demo(
     ] = None,
 ) -> None:
     """Turn a git history into events and run the full runtime on them."""
+    _stop_on_sigterm()
     console = Console(stderr=as_json, soft_wrap=False)
     code = run_demo(git, until_idle=until_idle or as_json, as_json=as_json, data_dir=data_dir, console=console)
     raise typer.Exit(int(code))
@@ -232,6 +235,11 @@ def read(
             events = store.read_stream_forward(stream, start or 0, count)
     for event in events:
         typer.echo(commands.event_json(event) if as_json else commands.event_line(event))
+
+
+def _stop_on_sigterm() -> None:
+    """A node that is stopped while it still starts has nothing to drain: it ends at once, and in order."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitCode.OK)))
 
 
 def _load(path: Path | None, *, needed: bool = False) -> RuntimeConfig:

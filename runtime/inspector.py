@@ -51,8 +51,14 @@ def inspect_handlers(
     with ours:
         with theirs:
             process = start_process(method, inspector_main, (request, theirs), "inspector")
-        answer = _read_all(ours)
-    process.join()
+        try:
+            answer = _read_all(ours)
+        except BaseException:
+            # Stopped by a signal: an import that hangs must not keep this process from ending.
+            process.kill()
+            raise
+        finally:
+            process.join()
     if not answer:
         raise ConfigurationError(
             f"importing the handlers ended the process that did it (exit code {process.exitcode}); "

@@ -64,9 +64,7 @@ class Watcher:
         if reports.get(NAME):
             self.source = msgspec.msgpack.decode(reports[NAME], type=SourceReport)
             self._progress.appending(self.source.appended, self.source.skipped, finished=self.source.head is not None)
-        self._progress.processing(
-            {s.name: Position(s.checkpoint or 0, s.head) for s in status.subscriptions if s.head}
-        )
+        self._progress.processing({s.name: Position(s.checkpoint or 0, s.head) for s in status.subscriptions if s.head})
         self.problem = self.problem or stuck(status) or _failed_source(status)
         if self.source.head is not None and not self.caught_up and is_idle(status, self.source.head):
             self.caught_up = True

@@ -89,6 +89,19 @@ def test_a_stop_during_the_start_leaves_nobody(project: Project, event_store: Ev
         assert not node.living()
 
 
+def test_a_stop_while_the_handlers_are_being_imported_is_no_failure(project: Project, event_store: EventStore) -> None:
+    (project.folder / "sluggish.py").write_text(
+        "from pathlib import Path\nimport time\nPath('importing').touch()\ntime.sleep(3600)\n"
+    )
+    project.configure('[[subscriptions]]\nname = "s"\nhandler = "sluggish:handle"')
+    node = project.start()
+    wait_until(lambda: (project.folder / "importing").exists(), "the handlers are being imported", lambda: node.log)
+    node.family()
+    assert node.terminate() == 0
+    wait_until(lambda: not node.living(), "nobody is left", lambda: str(node.living()))
+    assert "Traceback" not in node.log
+
+
 def test_a_stop_during_catch_up_loses_and_doubles_nothing(project: Project, event_store: EventStore) -> None:
     project.handlers(HANDLERS)
     project.configure('[[subscriptions]]\nname = "slow"\nhandler = "my_handlers:slow"\nbuffer_size = 10')
