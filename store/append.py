@@ -12,12 +12,12 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from .errors import CannotAppendToAllStream, ConfigurationError, Conflict, SerializationFailed
-from .expected_version import ANY, EXISTS, mismatch, to_bind
+from .expected_version import ANY, EXISTS, to_bind
 from .notifications import check_stream_name, check_text
 from .operation import Operation, Query
-from .serializer import Serializer
+from .serializer import Serializer, serialized
 from .sql import Statements
-from .streams import stream_heads, stream_info
+from .streams import raise_mismatches, stream_heads
 from .types import ALL_STREAM, AppendResult, EventData, Expected
 
 #: How often a lost race for the creation of a stream is tried again.
@@ -72,18 +72,18 @@ def append_events(
         ConfigurationError: An argument is of no use.
         Conflict: The race for the creation of the stream was lost several times; try again.
     """
-    _check_target(stream_uuid)
+    check_target(stream_uuid)
     bind = to_bind(expected)
     _check_time(created_at)
     columns = encode_events(events, serializer, new_id)
     if not columns.event_ids:
-        return (yield from _append_nothing(statements, stream_uuid, expected))
+        return (yield from append_nothing(statements, stream_uuid, expected))
     query = Query(statements["append_events"], (stream_uuid, bind, *columns, created_at))
     for _ in range(1 + RACE_RETRIES):
         for before, position in (yield query):
             return _result(stream_uuid, before, position, len(columns.event_ids))
-        yield from _raise_mismatches(statements, [(stream_uuid, expected)])
-    raise _lost_race([stream_uuid])
+        yield from raise_mismatches(statements, [(stream_uuid, expected)])
+    raise lost_race([stream_uuid])
 
 
 def append_many(
@@ -145,9 +145,9 @@ def append_many(
         ),
     )
     if not rows:
-        yield from _raise_mismatches(statements, list(first.items()))
+        yield from raise_mismatches(statements, list(first.items()))
     if not rows or rows[0][2] is None:
-        raise _lost_race(names)
+        raise lost_race(names)
     return _results(appends, sizes, {row[0]: row[1] for row in rows}, rows[0][2])
 
 
@@ -166,14 +166,16 @@ def encode_events(events: Iterable[EventData], serializer: Serializer, new_id: C
         columns.causation_ids.append(event.causation_id)
         columns.correlation_ids.append(event.correlation_id)
         try:
-            columns.data.append(serializer.serialize(event.data))
-            columns.metadata.append(None if event.metadata is None else serializer.serialize(event.metadata))
+            data, metadata = serialized(serializer, event.event_type, event.data, event.metadata)
         except Exception as error:
             raise SerializationFailed(event.event_type, f"{type(error).__name__}: {error}") from error
+        columns.data.append(data)
+        columns.metadata.append(metadata)
     return columns
 
 
-def _check_target(stream_uuid: str) -> None:
+def check_target(stream_uuid: str) -> None:
+    """Raise an error unless events can be appended to, or linked into, a stream of this name."""
     check_stream_name(stream_uuid)
     if stream_uuid == ALL_STREAM:
         raise CannotAppendToAllStream
@@ -195,25 +197,18 @@ def _check_event(event: object) -> None:
             raise ConfigurationError(f"{identity!r} of an event {event.event_type!r} is not a UUID: give a uuid.UUID")
 
 
-def _append_nothing(statements: Statements, stream_uuid: str, expected: Expected) -> Operation[AppendResult]:
-    yield from _raise_mismatches(statements, [(stream_uuid, expected)])
+def append_nothing(statements: Statements, stream_uuid: str, expected: Expected) -> Operation[AppendResult]:
+    """Check the expected version only, and return where the stream and `$all` are; raises like `append_events`."""
+    yield from raise_mismatches(statements, [(stream_uuid, expected)])
     heads = yield from stream_heads(statements, [stream_uuid, ALL_STREAM])
     version, position = heads.get(stream_uuid, 0), heads.get(ALL_STREAM, 0)
     return _result(stream_uuid, version, position, 0)
 
 
-def _raise_mismatches(statements: Statements, expectations: Sequence[tuple[str, Expected]]) -> Operation[None]:
-    for stream_uuid, expected in expectations:
-        info = yield from stream_info(statements, stream_uuid)
-        error = mismatch(stream_uuid, info, expected)
-        if error is not None:
-            raise error
-
-
 def _first_expectations(appends: Sequence[Append]) -> dict[str, Expected]:
     first: dict[str, Expected] = {}
     for stream_uuid, expected, _ in appends:
-        _check_target(stream_uuid)
+        check_target(stream_uuid)
         bind = to_bind(expected)
         if first.setdefault(stream_uuid, expected) is not expected and bind not in (ANY, EXISTS):
             raise ConfigurationError(
@@ -238,6 +233,7 @@ def _result(stream_uuid: str, version: int, position: int, size: int) -> AppendR
     return AppendResult(stream_uuid, version + 1, version + size, position + 1, position + size)
 
 
-def _lost_race(names: Sequence[str]) -> Conflict:
+def lost_race(names: Sequence[str]) -> Conflict:
+    """Return the error for streams that other writers kept changing."""
     shown = ", ".join(repr(name) for name in names[:3]) + ("…" if len(names) > 3 else "")
     return Conflict(f"other writers changed {shown} at the same time: try the append again")

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from .errors import ConfigurationError
@@ -21,6 +22,9 @@ from .operation import Operation, Query, Result
 from .rows import Row
 from .settings import EMBEDDED
 from .translate import reason, redact, translate
+
+#: Changes nothing, but begins the transaction of a connection that is not in autocommit mode.
+BEGIN = Query("select 1")
 
 #: A psycopg connection as the store opens it; any psycopg connection can be passed in.
 Connection = psycopg.Connection[Any]
@@ -139,6 +143,36 @@ def run(conn: Connection, operation: Operation[Result]) -> Result:
             step = partial(operation.throw, failure)
         else:
             step = partial(operation.send, rows)
+
+
+def run_atomically(conn: Connection, operation: Operation[Result]) -> Result:
+    """Run an operation in a transaction or, in the caller's, in a savepoint; an error undoes what it did.
+
+    Raises:
+        EventStoreError: What the operation raises.
+    """
+    with translated():
+        if awaits_transaction(conn):
+            fetch(conn, BEGIN)
+        with conn.transaction():
+            return run(conn, operation)
+
+
+def awaits_transaction(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Tell whether a connection's transaction begins with its next statement, and is the caller's to commit.
+
+    On such a connection psycopg's `transaction()` would commit, so `BEGIN` runs before it.
+    """
+    return not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE
+
+
+def check_connection(conn: object, kind: type) -> None:
+    """Raise `ConfigurationError` unless a caller's connection is of the kind that the store drives."""
+    if not isinstance(conn, kind):
+        raise ConfigurationError(
+            f"conn is a {type(conn).__module__}.{type(conn).__qualname__}, not a psycopg.{kind.__name__}: "
+            "give one, or the `driver_connection` of a SQLAlchemy connection that uses psycopg"
+        )
 
 
 def fetch(conn: Connection, query: Query) -> list[Row]:

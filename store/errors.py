@@ -49,7 +49,7 @@ class Conflict(StoreError):
 
 
 class WrongExpectedVersion(StoreError):
-    """The stream is at another version than the append expected. Mirrors `:wrong_expected_version`.
+    """The stream is at another version than an append, link or delete expected. Mirrors `:wrong_expected_version`.
 
     Args:
         stream_uuid: The stream.
@@ -65,7 +65,7 @@ class WrongExpectedVersion(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"stream {self.stream_uuid!r} is at version {self.actual}, but the append expected {self.expected}: "
+            f"stream {self.stream_uuid!r} is at version {self.actual}, but {self.expected} was expected: "
             "read the stream again and decide anew"
         )
 
@@ -75,7 +75,7 @@ class StreamExists(WrongExpectedVersion):
 
     def __str__(self) -> str:
         return (
-            f"stream {self.stream_uuid!r} exists already, at version {self.actual}, but the append expected none: "
+            f"stream {self.stream_uuid!r} exists already, at version {self.actual}, but none was expected: "
             "expect its version, or any_version"
         )
 
@@ -103,7 +103,7 @@ class ExpectedStreamMissing(WrongExpectedVersion, StreamNotFound):
 
     def __str__(self) -> str:
         return (
-            f"stream {self.stream_uuid!r} does not exist, but the append expected it to: "
+            f"stream {self.stream_uuid!r} does not exist, but was expected to: "
             "check its name, or expect no_stream or any_version"
         )
 
@@ -123,19 +123,40 @@ class StreamDeleted(StoreError):
         return f"stream {self.stream_uuid!r} was deleted: use another stream name"
 
 
-class DuplicateEvent(StoreError):
-    """An event with this id is stored already. Mirrors `:duplicate_event`.
+class EventNotFound(StoreError):
+    """An event to link is not stored.
 
     Args:
-        event_id: The id, None when the database did not name it.
+        event_id: The id.
     """
 
-    def __init__(self, event_id: UUID | None = None) -> None:
+    def __init__(self, event_id: UUID) -> None:
         super().__init__(event_id)
         self.event_id = event_id
 
     def __str__(self) -> str:
-        which = "an event of this append" if self.event_id is None else f"event {self.event_id}"
+        return f"event {self.event_id} is not stored, nothing was linked: link events that were read from this store"
+
+
+class DuplicateEvent(StoreError):
+    """An event with this id is stored already, or is in the stream it is linked into. Mirrors `:duplicate_event`.
+
+    Args:
+        event_id: The id, None when the database did not name it.
+        stream_uuid: The stream that a link found it in, None for an append.
+    """
+
+    def __init__(self, event_id: UUID | None = None, stream_uuid: str | None = None) -> None:
+        super().__init__(event_id, stream_uuid)
+        self.event_id = event_id
+        self.stream_uuid = stream_uuid
+
+    def __str__(self) -> str:
+        which = f"event {self.event_id}"
+        if self.stream_uuid is not None:
+            which = "an event of this link" if self.event_id is None else which
+            return f"{which} is in stream {self.stream_uuid!r} already, nothing was linked: link an event only once"
+        which = "an event of this append" if self.event_id is None else which
         return f"{which} is stored already, nothing was appended: leave out the events that known_event_ids returns"
 
 
@@ -144,6 +165,31 @@ class CannotAppendToAllStream(StoreError):
 
     def __str__(self) -> str:
         return "events cannot be appended to stream '$all': append to a stream of their own, $all gets them by itself"
+
+
+class CannotDeleteAllStream(StoreError):
+    """`$all` cannot be deleted. Mirrors `:cannot_delete_all_stream`."""
+
+    def __str__(self) -> str:
+        return "stream '$all' cannot be deleted: delete the streams that hold the events, or drop the store"
+
+
+class HardDeleteNotEnabled(StoreError):
+    """The store was not opened for hard deletes. Mirrors `:not_supported` of a delete.
+
+    Args:
+        stream_uuid: The stream that was to be deleted.
+    """
+
+    def __init__(self, stream_uuid: str) -> None:
+        super().__init__(stream_uuid)
+        self.stream_uuid = stream_uuid
+
+    def __str__(self) -> str:
+        return (
+            f"stream {self.stream_uuid!r} cannot be deleted for good, hard deletes are not enabled: "
+            "open the store with enable_hard_deletes=True, or delete it softly"
+        )
 
 
 class StreamNameTooLong(StoreError):
@@ -169,20 +215,23 @@ class StreamNameTooLong(StoreError):
 
 
 class SerializationFailed(StoreError):
-    """The data or metadata of an event cannot be written.
+    """The data or metadata of an event or snapshot cannot be written.
 
     Args:
-        event_type: The event's type, empty when the database refused it.
+        event_type: The event's type, or the snapshot's source_type; empty when the database refused it.
         reason: What the serializer or the database said.
+        what: What it was: "event" or "snapshot".
     """
 
-    def __init__(self, event_type: str, reason: str) -> None:
-        super().__init__(event_type, reason)
+    def __init__(self, event_type: str, reason: str, what: str = "event") -> None:
+        super().__init__(event_type, reason, what)
         self.event_type = event_type
         self.reason = reason
+        self.what = what
 
     def __str__(self) -> str:
-        which = f"an event of type {self.event_type!r}" if self.event_type else "an event"
+        article = "an" if self.what == "event" else "a"
+        which = f"{article} {self.what} of type {self.event_type!r}" if self.event_type else f"{article} {self.what}"
         return f"{which} cannot be stored, {self.reason}: change its data, or use a serializer that takes it"
 
 
@@ -194,19 +243,84 @@ class DeserializationFailed(StoreError):
         event_id: Its id.
         event_type: Its type.
         reason: What the serializer said.
+        remedy: What to do about it.
     """
 
-    def __init__(self, event_number: int, event_id: UUID, event_type: str, reason: str) -> None:
-        super().__init__(event_number, event_id, event_type, reason)
+    def __init__(
+        self,
+        event_number: int,
+        event_id: UUID,
+        event_type: str,
+        reason: str,
+        remedy: str = "use the serializer it was written with",
+    ) -> None:
+        super().__init__(event_number, event_id, event_type, reason, remedy)
         self.event_number = event_number
         self.event_id = event_id
         self.event_type = event_type
         self.reason = reason
+        self.remedy = remedy
 
     def __str__(self) -> str:
         return (
             f"event {self.event_number} ({self.event_id}, type {self.event_type!r}) cannot be decoded, {self.reason}: "
-            "use the serializer it was written with"
+            f"{self.remedy}"
+        )
+
+
+class UpcastFailed(StoreError):
+    """Data of an older version cannot be brought to the newest one. A read raises `DeserializationFailed` from it.
+
+    Args:
+        event_type: The event type.
+        reason: What went wrong.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, event_type: str, reason: str, remedy: str) -> None:
+        super().__init__(event_type, reason, remedy)
+        self.event_type = event_type
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"data of event type {self.event_type!r} cannot be read, {self.reason}: {self.remedy}"
+
+
+class SnapshotNotFound(StoreError):
+    """There is no snapshot of this source. Mirrors `:snapshot_not_found`.
+
+    Args:
+        source_uuid: The source.
+    """
+
+    def __init__(self, source_uuid: str) -> None:
+        super().__init__(source_uuid)
+        self.source_uuid = source_uuid
+
+    def __str__(self) -> str:
+        return f"there is no snapshot of {self.source_uuid!r}: read its events, and record one with record_snapshot"
+
+
+class SnapshotUnreadable(StoreError):
+    """The data or metadata of a snapshot cannot be read.
+
+    Args:
+        source_uuid: Its source.
+        source_type: Its type.
+        reason: What the serializer said.
+    """
+
+    def __init__(self, source_uuid: str, source_type: str, reason: str) -> None:
+        super().__init__(source_uuid, source_type, reason)
+        self.source_uuid = source_uuid
+        self.source_type = source_type
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"the snapshot of {self.source_uuid!r} (type {self.source_type!r}) cannot be decoded, {self.reason}: "
+            "delete it and read the events instead"
         )
 
 
@@ -228,6 +342,118 @@ class SubscriptionNotFound(StoreError):
         return (
             f"subscription {self.subscription_name!r}{where} does not exist: "
             "`eventstore-runtime status` lists those that do"
+        )
+
+
+class SubscriptionAlreadyExists(StoreError):
+    """This process runs that subscription already. Mirrors `:subscription_already_exists`.
+
+    Args:
+        stream_uuid: The stream it reads.
+        subscription_name: Its name.
+    """
+
+    def __init__(self, stream_uuid: str, subscription_name: str) -> None:
+        super().__init__(stream_uuid, subscription_name)
+        self.stream_uuid = stream_uuid
+        self.subscription_name = subscription_name
+
+    def __str__(self) -> str:
+        return (
+            f"subscription {self.subscription_name!r} to stream {self.stream_uuid!r} runs in this process already: "
+            "share it between subscribers with concurrency_limit, or close it first"
+        )
+
+
+class TooManySubscribers(StoreError):
+    """The subscription has as many subscribers as it allows. Mirrors `:too_many_subscribers`.
+
+    Args:
+        subscription_name: Its name.
+        limit: Its concurrency_limit.
+    """
+
+    def __init__(self, subscription_name: str, limit: int) -> None:
+        super().__init__(subscription_name, limit)
+        self.subscription_name = subscription_name
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"subscription {self.subscription_name!r} has {self.limit} subscribers already: "
+            "close one, or subscribe with a higher concurrency_limit"
+        )
+
+
+class UnexpectedAck(StoreError):
+    """An event was acknowledged that is not in flight at that subscriber. Mirrors `:unexpected_ack`.
+
+    Args:
+        subscription_name: The subscription.
+        event_number: The event.
+    """
+
+    def __init__(self, subscription_name: str, event_number: int) -> None:
+        super().__init__(subscription_name, event_number)
+        self.subscription_name = subscription_name
+        self.event_number = event_number
+
+    def __str__(self) -> str:
+        return (
+            f"event {self.event_number} is not in flight at this subscriber of {self.subscription_name!r}: "
+            "acknowledge each event once, where it was received"
+        )
+
+
+class SubscriptionHalted(StoreError):
+    """A function given to a subscription failed at an event, so that it cannot go on.
+
+    Args:
+        stream_uuid: The stream it reads.
+        subscription_name: Its name, empty for a transient one.
+        event_number: The event.
+        reason: Which function failed, and how.
+    """
+
+    def __init__(self, stream_uuid: str, subscription_name: str, event_number: int, reason: str) -> None:
+        super().__init__(stream_uuid, subscription_name, event_number, reason)
+        self.stream_uuid = stream_uuid
+        self.subscription_name = subscription_name
+        self.event_number = event_number
+        self.reason = reason
+
+    def __str__(self) -> str:
+        which = f"subscription {self.subscription_name!r}" if self.subscription_name else "the subscription"
+        return (
+            f"{which} to stream {self.stream_uuid!r} stopped at event {self.event_number}, {self.reason}: "
+            "mend the function and subscribe again"
+        )
+
+
+class WaitTimeout(StoreError):
+    """Subscriptions did not get as far as was waited for.
+
+    Args:
+        seconds: How long was waited.
+        behind: Stream, name, checkpoint and wanted event number of each that is behind.
+    """
+
+    retryable = True
+
+    def __init__(self, seconds: float, behind: tuple[tuple[str, str, int, int], ...]) -> None:
+        super().__init__(seconds, behind)
+        self.seconds = seconds
+        self.behind = behind
+
+    def __str__(self) -> str:
+        shown = [
+            f"{name!r} is at {checkpoint} of {wanted} ({wanted - checkpoint} behind)"
+            for _, name, checkpoint, wanted in self.behind[:3]
+        ]
+        more = len(self.behind) - len(shown)
+        others = [f"{more} more are behind"] if more else []
+        return (
+            f"after {self.seconds:g} s, {', '.join(shown + others)}: wait longer, or check that their subscribers run"
         )
 
 

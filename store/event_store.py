@@ -1,31 +1,41 @@
 """The store as applications use it: `EventStore`, a synchronous façade over the operations.
 
-Decides nothing: `append.py`, `read.py`, `streams.py` and `subscriptions.py` do, `pool.py` lends the connections. Safe
-to share between threads, not between processes.
+Decides nothing: `append.py`, `links.py`, `read.py`, `streams.py`, `snapshots.py` and `subscriptions.py` do, `pool.py`
+lends the connections. Safe to share between threads, not between processes. Long, because it is the whole API in one
+place; `async_event_store.py` is its twin for asyncio, generated from this file by `tests/support/async_facade.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from . import append, read, streams, subscriptions
-from .connection import Connection, run, translated
+import psycopg
+
+from . import append, links, read, snapshots, streams, subscriptions
+from .connection import Connection, check_connection, run, run_atomically
 from .errors import Conflict, StreamNotFound, SubscriptionNotFound
 from .operation import Operation, Result
 from .pool import StorePool
-from .schema import Initialised, initialise
+from .schema import Initialised, initialise_schema
 from .serializer import JsonSerializer, Serializer
-from .settings import StoreSettings
+from .settings import StoreSettings, configured
 from .sql import DataType, Statements
 from .types import (
     ALL_STREAM,
     AppendResult,
+    DeleteType,
     EventData,
     Expected,
+    Page,
     RecordedEvent,
+    Snapshot,
+    SortBy,
+    SortDirection,
     StreamInfo,
     SubscriptionLag,
     SubscriptionRecord,
@@ -41,17 +51,29 @@ class EventStore:
             store.append_to_stream("order-1", "no_stream", [EventData("OrderPlaced", {"total": 12})])
 
     The schema must exist: create it once with `eventstore-runtime init` or `init()`. Methods that take `conn` run on
-    that psycopg connection, in its transaction, instead of on one of the store's own.
+    that psycopg connection, in its transaction, instead of on one of the store's own; of a SQLAlchemy connection, give
+    its `driver_connection`. So an append and a write to a read model commit together:
+
+        with psycopg.connect("postgresql://localhost/shop") as conn:
+            store.append_to_stream("order-1", 1, [EventData("OrderShipped", {})], conn=conn)
+            conn.execute("update orders set shipped = true where id = 1")
 
     Args:
         url: A PostgreSQL URL or conninfo string, or "embedded:PATH" for a PostgreSQL of its own in that directory.
         schema: The schema that holds the tables.
         pool_size: The most connections at a time.
-        timeout: How long to wait for a free connection, and for each statement, in seconds.
+        timeout: How long to wait for each statement, in seconds.
         connect_timeout: How long to wait for a connection to open, in seconds.
         column_data_type: "bytea" or "jsonb", used by `init()` only; detected from the database otherwise.
         prepare_threshold: Runs of a statement before it is prepared on the server, None for never.
+        queue_timeout: How long to wait for a free connection, in seconds; None for as long as `timeout`.
+        max_waiting: How many callers may wait for a free connection, one more is refused at once; 0 for no limit.
+        enable_hard_deletes: Whether `delete_stream` may remove events for good.
         serializer: Turns data and metadata into bytes and back; JSON by default.
+        configure: Called once with the settings made of the arguments above, returns those to use. Mirrors `init/1`.
+        share_pool_with: An open store on the same URL whose connections this one uses, for example one for each
+            tenant's schema; pool_size and the time limits are then that store's, and closing it closes both. Mirrors
+            `shared_connection_pool`.
 
     Raises:
         ConfigurationError: An argument is out of range. Methods raise it for their own arguments, and for use in
@@ -70,7 +92,12 @@ class EventStore:
         connect_timeout: float = 10.0,
         column_data_type: DataType = "bytea",
         prepare_threshold: int | None = 5,
+        queue_timeout: float | None = None,
+        max_waiting: int = 0,
+        enable_hard_deletes: bool = False,
         serializer: Serializer | None = None,
+        configure: Callable[[StoreSettings], StoreSettings] | None = None,
+        share_pool_with: EventStore | None = None,
     ) -> None:
         settings = StoreSettings(
             url=url,
@@ -80,28 +107,41 @@ class EventStore:
             connect_timeout=connect_timeout,
             column_data_type=column_data_type,
             prepare_threshold=prepare_threshold,
+            queue_timeout=queue_timeout,
+            max_waiting=max_waiting,
+            enable_hard_deletes=enable_hard_deletes,
         )
-        self._pool = StorePool(settings)
+        shared = None if share_pool_with is None else share_pool_with._pool  # noqa: SLF001 - of this class
+        self._pool: StorePool = StorePool(configured(settings, configure), shared)
         self._serializer: Serializer = serializer or JsonSerializer()
 
     @classmethod
     def from_settings(cls, settings: StoreSettings, serializer: Serializer | None = None) -> Self:
         """Return a store for settings that were made elsewhere, with JSON unless a serializer is given."""
-        return cls(
-            settings.url,
-            schema=settings.schema,
-            pool_size=settings.pool_size,
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            column_data_type=settings.column_data_type,
-            prepare_threshold=settings.prepare_threshold,
-            serializer=serializer,
-        )
+        return cls(**asdict(settings), serializer=serializer)
 
     @property
     def schema(self) -> str:
         """The schema that holds the tables."""
         return self._pool.settings.schema
+
+    @property
+    def settings(self) -> StoreSettings:
+        """The settings in use, those that `configure` returned."""
+        return self._pool.settings
+
+    @property
+    def serializer(self) -> Serializer:
+        """What turns data and metadata into bytes and back."""
+        return self._serializer
+
+    def open_session(self, role: str) -> Connection:
+        """Open a connection outside the pool, for LISTEN and advisory locks; the caller closes it.
+
+        Args:
+            role: What it is for; `pg_stat_activity` shows "eventstore-runtime ROLE".
+        """
+        return self._pool.open_session(role)
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +161,7 @@ class EventStore:
             ConfigurationError: The database role may not create.
         """
         with self._pool.direct_connection() as conn:
-            return initialise(conn, self.schema, self._pool.settings.column_data_type)
+            return run_atomically(conn, initialise_schema(self.schema, self._pool.settings.column_data_type))
 
     def append_to_stream(
         self,
@@ -186,13 +226,78 @@ class EventStore:
         def operation(statements: Statements) -> Operation[list[AppendResult]]:
             return append.append_many(statements, self._serializer, appends, created_at=created_at_override)
 
-        for _ in range(append.RACE_RETRIES):
-            try:
-                return self._run(operation, conn, transaction=True)
-            except Conflict:
-                if conn is not None:
-                    raise
-        return self._run(operation, conn, transaction=True)
+        return self._run_atomically(operation, conn)
+
+    def link_to_stream(
+        self,
+        stream_uuid: str,
+        expected_version: Expected,
+        events_or_ids: Iterable[RecordedEvent | UUID],
+        *,
+        conn: Connection | None = None,
+    ) -> AppendResult:
+        """Link stored events into a further stream, all or none, in one round trip. Mirrors `link_to_stream/4`.
+
+        Only references are stored: a linked event is read with its original stream_uuid and stream_version, and is not
+        in `$all` again.
+
+        Args:
+            stream_uuid: The stream to link into.
+            expected_version: What that stream is expected to be at, as for `append_to_stream`.
+            events_or_ids: Recorded events or their ids, in order; none at all only checks the expected version.
+            conn: A connection to link on, in its transaction; None for one of the store's own.
+
+        Returns:
+            Where the links landed; `position` is the newest of `$all`.
+
+        Raises:
+            EventNotFound: One of the events is not stored.
+            DuplicateEvent: One of them is in the stream already, or is given twice.
+            WrongExpectedVersion: The stream is at another version; `StreamExists` and `ExpectedStreamMissing` say more.
+            StreamDeleted, CannotAppendToAllStream, StreamNameTooLong: Nothing can be linked into the stream.
+            Conflict: Other writers were in the way; retryable.
+        """
+        given = list(events_or_ids)
+        return self._run(lambda statements: links.link_events(statements, stream_uuid, expected_version, given), conn)
+
+    def delete_stream(
+        self,
+        stream_uuid: str,
+        expected_version: Expected,
+        type: DeleteType = "soft",
+        *,
+        conn: Connection | None = None,
+    ) -> None:
+        """Delete a stream. Mirrors `delete_stream/4`.
+
+        A soft-deleted stream can be neither read nor appended to any more, nor deleted again; its events stay in `$all`
+        and in the streams they are linked into. A hard delete removes the stream and its events from everywhere, for
+        good, and the name can be used anew; `$all` then has gaps. It searches all events once for references to the
+        stream, which takes time in a large store.
+
+        Args:
+            stream_uuid: The stream.
+            expected_version: "any_version", "stream_exists", or the exact version the stream is at.
+            type: "soft" or "hard".
+            conn: A connection to delete on, in its transaction; None for one of the store's own.
+
+        Raises:
+            HardDeleteNotEnabled: The store was opened without `enable_hard_deletes`.
+            StreamNotFound: There is no such stream.
+            StreamDeleted: It was soft-deleted already.
+            WrongExpectedVersion: It is at another version.
+            CannotDeleteAllStream: It is `$all`.
+            Conflict: Other writers were in the way; retryable.
+        """
+        streams.check_delete_type(type)
+        if type == "soft":
+            self._run(lambda statements: streams.soft_delete_stream(statements, stream_uuid, expected_version), conn)
+            return
+        enabled = self._pool.settings.enable_hard_deletes
+        self._run_atomically(
+            lambda statements: streams.hard_delete_stream(statements, stream_uuid, expected_version, enabled=enabled),
+            conn,
+        )
 
     def read_stream_forward(
         self, stream_uuid: str, start_version: int = 0, count: int = 1_000, *, conn: Connection | None = None
@@ -231,7 +336,7 @@ class EventStore:
         return self.read_stream_backward(ALL_STREAM, start_version, count, conn=conn)
 
     def stream_forward(
-        self, stream_uuid: str, start_version: int = 0, read_batch_size: int = 1_000
+        self, stream_uuid: str, start_version: int = 0, read_batch_size: int = 1_000, *, conn: Connection | None = None
     ) -> Iterator[RecordedEvent]:
         """Yield the events of a stream up to its end, read in batches while iterating. Mirrors `stream_forward/3`.
 
@@ -240,11 +345,75 @@ class EventStore:
         """
         start = start_version
         while True:
-            batch = self.read_stream_forward(stream_uuid, start, read_batch_size)
+            batch = self.read_stream_forward(stream_uuid, start, read_batch_size, conn=conn)
             yield from batch
             if len(batch) < read_batch_size:
                 return
             start = batch[-1].event_number + 1
+
+    def stream_backward(
+        self, stream_uuid: str, start_version: int = -1, read_batch_size: int = 1_000, *, conn: Connection | None = None
+    ) -> Iterator[RecordedEvent]:
+        """Yield the events of a stream down to its start, newest first. Mirrors `stream_backward/3`.
+
+        -1 means the end; raises like `stream_forward`.
+        """
+        start = start_version
+        while True:
+            batch = self.read_stream_backward(stream_uuid, start, read_batch_size, conn=conn)
+            yield from batch
+            if len(batch) < read_batch_size:
+                return
+            start = batch[-1].event_number - 1
+
+    def stream_all_forward(
+        self, start_version: int = 0, read_batch_size: int = 1_000, *, conn: Connection | None = None
+    ) -> Iterator[RecordedEvent]:
+        """Yield the events of `$all`, oldest first. Mirrors `stream_all_forward/2`."""
+        return self.stream_forward(ALL_STREAM, start_version, read_batch_size, conn=conn)
+
+    def stream_all_backward(
+        self, start_version: int = -1, read_batch_size: int = 1_000, *, conn: Connection | None = None
+    ) -> Iterator[RecordedEvent]:
+        """Yield the events of `$all`, newest first. Mirrors `stream_all_backward/2`."""
+        return self.stream_backward(ALL_STREAM, start_version, read_batch_size, conn=conn)
+
+    def paginate_streams(
+        self,
+        *,
+        page_size: int = 50,
+        page_number: int = 1,
+        search: str | None = None,
+        sort_by: SortBy = "stream_id",
+        sort_dir: SortDirection = "asc",
+        conn: Connection | None = None,
+    ) -> Page:
+        """Return one page of the streams, `$all` and soft-deleted ones included. Mirrors `paginate_streams/1`.
+
+        Args:
+            page_size: The most streams on a page.
+            page_number: The page, from 1.
+            search: Text that the stream's name holds, in which `%` stands for any text and `_` for any character (a
+                backslash before them takes that away); None or "" for all streams.
+            sort_by: "stream_id" (order of creation), "stream_uuid" (by code point), "stream_version", "created_at" or
+                "deleted_at" (streams that are not deleted come last).
+            sort_dir: "asc" or "desc"; equals are sorted by stream_id in the same direction.
+            conn: A connection to read on, in its transaction; None for one of the store's own.
+
+        Raises:
+            ConfigurationError: An argument is out of range or not known.
+        """
+        return self._run(
+            lambda statements: streams.paginate_streams(
+                statements,
+                page_size=page_size,
+                page_number=page_number,
+                search=search,
+                sort_by=sort_by,
+                sort_dir=sort_dir,
+            ),
+            conn,
+        )
 
     def stream_info(self, stream_uuid: str, *, conn: Connection | None = None) -> StreamInfo:
         """Return what is known about a stream, also a soft-deleted one. Mirrors `stream_info/2`.
@@ -264,6 +433,30 @@ class EventStore:
     def known_event_ids(self, ids: Iterable[UUID], *, conn: Connection | None = None) -> set[UUID]:
         """Return those of the given event ids that are stored already."""
         return self._run(lambda statements: read.known_event_ids(statements, ids), conn)
+
+    def record_snapshot(self, snapshot: Snapshot, *, conn: Connection | None = None) -> None:
+        """Record a snapshot over the one its source had. Mirrors `record_snapshot/2`.
+
+        Its `created_at` is the database's clock at this moment; that of the argument does not count.
+
+        Raises:
+            SerializationFailed: The data or metadata cannot be written.
+            ConfigurationError: It is no snapshot, or one of its fields is of no use.
+        """
+        self._run(lambda statements: snapshots.record_snapshot(statements, self._serializer, snapshot), conn)
+
+    def read_snapshot(self, source_uuid: str, *, conn: Connection | None = None) -> Snapshot:
+        """Return the snapshot of a source. Mirrors `read_snapshot/2`.
+
+        Raises:
+            SnapshotNotFound: There is none.
+            SnapshotUnreadable: Its data or metadata cannot be decoded.
+        """
+        return self._run(lambda statements: snapshots.read_snapshot(statements, self._serializer, source_uuid), conn)
+
+    def delete_snapshot(self, source_uuid: str, *, conn: Connection | None = None) -> None:
+        """Delete the snapshot of a source, if there is one. Mirrors `delete_snapshot/2`."""
+        self._run(lambda statements: snapshots.delete_snapshot(statements, source_uuid), conn)
 
     def subscriptions(self, *, conn: Connection | None = None) -> list[SubscriptionRecord]:
         """Return all subscriptions, in order of creation."""
@@ -292,18 +485,19 @@ class EventStore:
         """
         self._run(lambda statements: subscriptions.delete_subscription(statements, stream_uuid, name), conn)
 
-    def _run(
-        self,
-        operation: Callable[[Statements], Operation[Result]],
-        conn: Connection | None,
-        *,
-        transaction: bool = False,
-    ) -> Result:
-        if conn is None:
-            with self._pool.connection() as own:
-                return self._run(operation, own, transaction=transaction)
-        statements = self._pool.statements(conn)
-        if not transaction:
-            return run(conn, operation(statements))
-        with translated(), conn.transaction():
-            return run(conn, operation(statements))
+    def _run(self, operation: Callable[[Statements], Operation[Result]], conn: Connection | None) -> Result:
+        if conn is not None:
+            check_connection(conn, psycopg.Connection)
+            return run(conn, operation(self._pool.statements(conn)))
+        with self._pool.connection() as own:
+            return run(own, operation(self._pool.statements(own)))
+
+    def _run_atomically(self, operation: Callable[[Statements], Operation[Result]], conn: Connection | None) -> Result:
+        if conn is not None:
+            check_connection(conn, psycopg.Connection)
+            return run_atomically(conn, operation(self._pool.statements(conn)))
+        for _ in range(append.RACE_RETRIES):
+            with suppress(Conflict), self._pool.connection() as own:
+                return run_atomically(own, operation(self._pool.statements(own)))
+        with self._pool.connection() as own:
+            return run_atomically(own, operation(self._pool.statements(own)))

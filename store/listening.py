@@ -7,6 +7,7 @@ arrived without waiting. The connection is in autocommit: a listener inside a tr
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -26,7 +27,7 @@ def listen(conn: Connection, channels: Iterable[str]) -> None:
             conn.execute(sql.SQL("listen {}").format(sql.Identifier(name)))
 
 
-def take_notifications(conn: Connection) -> list[tuple[str, str]]:
+def take_notifications(conn: Connection | psycopg.AsyncConnection[Any]) -> list[tuple[str, str]]:
     """Return what has arrived, without waiting, as (channel, payload).
 
     Raises:
@@ -53,6 +54,6 @@ def check_alive(conn: Connection) -> None:
     _check_open(conn)
 
 
-def _check_open(conn: Connection) -> None:
+def _check_open(conn: Connection | psycopg.AsyncConnection[Any]) -> None:
     if conn.pgconn.status != psycopg.pq.ConnStatus.OK:
         raise StoreUnavailable("the database ended the session: try again, or check that it is running")

@@ -1,7 +1,8 @@
 """The connections of one store: opened when first needed, checked once, owned by one process.
 
-`event_store.py` borrows connections here. Owns the psycopg pool, the embedded server when the URL asks for one, and
-the statements, whose text depends on the column type found in the database.
+`event_store.py` borrows connections here. `Lender` owns the psycopg pool, and the embedded server when the URL asks
+for one; several stores on one database can share it. `StorePool` owns the statements of its store, whose text depends
+on the column type found in the database.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TypedDict
 
 from psycopg_pool import ConnectionPool
 
@@ -19,13 +21,25 @@ from .errors import ConfigurationError, StoreUnavailable
 from .schema import check
 from .settings import StoreSettings
 from .sql import Statements
+from .translate import redact
 
 
-class StorePool:
+class PoolArguments(TypedDict):
+    """What the constructors of psycopg's two pools have in common."""
+
+    kwargs: dict[str, Any]
+    min_size: int
+    max_size: int
+    timeout: float
+    max_waiting: int
+    name: str
+
+
+class Lender:
     """A psycopg pool that opens lazily and refuses to work in a forked child.
 
     Args:
-        settings: Where the store is and how to talk to it.
+        settings: Where the database is and how to talk to it; the schema does not matter.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -36,7 +50,6 @@ class StorePool:
         self._url: str | None = None
         self._server: EmbeddedServer | None = None
         self._pool: ConnectionPool[Connection] | None = None
-        self._statements: Statements | None = None
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -47,31 +60,12 @@ class StorePool:
         """
         pool = self._opened()
         try:
-            with translated(), pool.connection(timeout=self.settings.timeout) as conn:
+            with translated(), pool.connection() as conn:
                 yield conn
         except StoreUnavailable:
             # The others were opened to the same server, so most likely they are gone too.
             pool.check()
             raise
-
-    def statements(self, conn: Connection | None = None) -> Statements:
-        """Return the statements for the column type that the database has, looked up once.
-
-        Args:
-            conn: The connection to look with; None for one of the pool's own.
-
-        Raises:
-            SchemaMissing, SchemaMismatch: The schema holds no event store of this version.
-        """
-        with self._lock:
-            self._check_usable()
-            if self._statements is None:
-                if conn is None:
-                    with self.direct_connection() as own:
-                        return self.statements(own)
-                schema = self.settings.schema
-                self._statements = Statements(schema, check(conn, schema, runtime=False))
-            return self._statements
 
     @contextmanager
     def direct_connection(self) -> Iterator[Connection]:
@@ -84,6 +78,18 @@ class StorePool:
             prepare_threshold=settings.prepare_threshold,
         ) as conn:
             yield conn
+
+    def open_session(self, role: str) -> Connection:
+        """Open a connection of the caller's own, outside the pool; the arguments mean the same as for `connect`."""
+        settings = self.settings
+        return connect(
+            self._resolved_url(),
+            role,
+            timeout=settings.timeout,
+            connect_timeout=settings.connect_timeout,
+            prefer_indexes=True,
+            prepare_threshold=settings.prepare_threshold,
+        )
 
     def close(self) -> None:
         """Close all connections and release the embedded server. In a forked child, leave both to the parent."""
@@ -98,44 +104,129 @@ class StorePool:
         if server is not None:
             server.release()
 
-    def _opened(self) -> ConnectionPool[Connection]:
-        with self._lock:
-            self._check_usable()
-            if self._pool is None:
-                # The pool itself reports a refused login only as a time-out, so the schema check comes first.
-                self.statements()
-                self._pool = self._new_pool()
-            return self._pool
-
-    def _new_pool(self) -> ConnectionPool[Connection]:
-        settings = self.settings
-        arguments = connection_arguments(
-            self._resolved_url(),
-            "store",
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            prefer_indexes=True,
-        )
-        return ConnectionPool(
-            kwargs={**arguments, "autocommit": True, "prepare_threshold": settings.prepare_threshold},
-            min_size=0,
-            max_size=settings.pool_size,
-            timeout=settings.timeout,
-            open=True,
-            name=f"eventstore {settings.schema}",
-        )
-
-    def _resolved_url(self) -> str:
-        with self._lock:
-            self._check_usable()
-            if self._url is None:
-                self._url, self._server = open_url(self.settings.url)
-            return self._url
-
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
+        """Raise `ConfigurationError` in a forked child and after `close()`."""
         if self._pid != os.getpid():
             raise ConfigurationError(
                 f"this EventStore belongs to process {self._pid}, not to {os.getpid()}: create one in each process"
             )
         if self._closed:
+            raise ConfigurationError("this EventStore, or the one that shares its pool, is closed: create a new one")
+
+    def _opened(self) -> ConnectionPool[Connection]:
+        with self._lock:
+            self.check_usable()
+            if self._pool is None:
+                self._pool = ConnectionPool(**pool_arguments(self.settings, self._resolved_url()), open=True)
+            return self._pool
+
+    def _resolved_url(self) -> str:
+        with self._lock:
+            self.check_usable()
+            if self._url is None:
+                self._url, self._server = open_url(self.settings.url)
+            return self._url
+
+
+class StorePool:
+    """The connections and the statements of one store.
+
+    Args:
+        settings: Where the store is and how to talk to it.
+        shared: The pool of another store to borrow connections from; its limits count then. None for one of its own.
+
+    Raises:
+        ConfigurationError: The other store has another URL.
+    """
+
+    def __init__(self, settings: StoreSettings, shared: StorePool | None = None) -> None:
+        self.settings = settings
+        if shared is not None:
+            check_shared(settings, shared.settings)
+        self.lender: Lender = Lender(settings) if shared is None else shared.lender
+        self._owns_lender = shared is None
+        self._closed = False
+        self._lock = threading.RLock()
+        self._statements: Statements | None = None
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Borrow a connection; raises like `Lender.connection` and `statements`."""
+        # The pool itself reports a refused login only as a time-out, so the schema check comes first.
+        self.statements()
+        with self.lender.connection() as conn:
+            yield conn
+
+    @contextmanager
+    def direct_connection(self) -> Iterator[Connection]:
+        """Open a connection outside the pool, whose failure names its reason at once."""
+        self._check_usable()
+        with self.lender.direct_connection() as conn:
+            yield conn
+
+    def open_session(self, role: str) -> Connection:
+        """Open a connection of the caller's own, outside the pool."""
+        self._check_usable()
+        return self.lender.open_session(role)
+
+    def statements(self, conn: Connection | None = None) -> Statements:
+        """Return the statements for the column type that the database has, looked up once.
+
+        Args:
+            conn: The connection to look with; None for one of its own.
+
+        Raises:
+            SchemaMissing, SchemaMismatch: The schema holds no event store of this version.
+        """
+        with self._lock:
+            self._check_usable()
+            if self._statements is None:
+                if conn is None:
+                    with self.direct_connection() as own:
+                        return self.statements(own)
+                schema = self.settings.schema
+                self._statements = Statements(schema, check(conn, schema, runtime=False))
+            return self._statements
+
+    def close(self) -> None:
+        """Refuse further use, and close the connections unless they are another store's."""
+        self._closed = True
+        if self._owns_lender:
+            self.lender.close()
+
+    def _check_usable(self) -> None:
+        self.lender.check_usable()
+        if self._closed:
             raise ConfigurationError("this EventStore is closed: create a new one")
+
+
+def pool_arguments(settings: StoreSettings, url: str) -> PoolArguments:
+    """Return the arguments of a psycopg pool, synchronous or not.
+
+    Args:
+        settings: The limits.
+        url: Where to connect, with the embedded server resolved.
+
+    Raises:
+        ConfigurationError: The URL is malformed.
+    """
+    arguments = connection_arguments(
+        url, "store", timeout=settings.timeout, connect_timeout=settings.connect_timeout, prefer_indexes=True
+    )
+    return {
+        "kwargs": {**arguments, "autocommit": True, "prepare_threshold": settings.prepare_threshold},
+        "min_size": 0,
+        "max_size": settings.pool_size,
+        "timeout": settings.longest_wait,
+        "max_waiting": settings.max_waiting,
+        "name": f"eventstore {settings.schema}",
+    }
+
+
+def check_shared(settings: StoreSettings, shared: StoreSettings) -> None:
+    """Raise `ConfigurationError` unless a store with these settings can use the connections of the other."""
+    if settings.url != shared.url:
+        raise ConfigurationError(
+            f"share_pool_with names a store on {redact(shared.url)!r}, but this one is on {redact(settings.url)!r}: "
+            "give both the same url"
+        )

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from .errors import DeserializationFailed
-from .serializer import Serializer
-from .types import RecordedEvent, StreamInfo, SubscriptionLag, SubscriptionRecord
+from .errors import DeserializationFailed, SnapshotUnreadable, UpcastFailed
+from .serializer import Serializer, deserialized
+from .types import RecordedEvent, Snapshot, StreamInfo, SubscriptionLag, SubscriptionRecord
 
 #: A row of any statement.
 Row = tuple[Any, ...]
@@ -29,8 +29,9 @@ def decode_event(row: Row, serializer: Serializer) -> RecordedEvent:
     number, stream_uuid, stream_version, event_type, event_id, correlation_id, causation_id, data, metadata, at = row
     identity = UUID(bytes=bytes(event_id))
     try:
-        payload = serializer.deserialize(data, event_type)
-        facts = None if metadata is None else serializer.deserialize(metadata, event_type)
+        payload, facts = deserialized(serializer, event_type, data, metadata)
+    except UpcastFailed as error:
+        raise DeserializationFailed(number, identity, event_type, error.reason, error.remedy) from error
     except Exception as error:
         raise DeserializationFailed(number, identity, event_type, _reason(error)) from error
     return RecordedEvent(
@@ -48,11 +49,28 @@ def decode_event(row: Row, serializer: Serializer) -> RecordedEvent:
 
 
 def decode_stream(row: Row) -> StreamInfo:
-    """Return the stream of a row of `stream_info`."""
+    """Return the stream of a row of `stream_info`, `lock_stream` or `paginate_streams` (after the number)."""
     stream_uuid, stream_id, stream_version, created_at, deleted_at = row
     return StreamInfo(
         stream_uuid, stream_id, stream_version, _utc(created_at), None if deleted_at is None else _utc(deleted_at)
     )
+
+
+def decode_snapshot(row: Row, serializer: Serializer) -> Snapshot:
+    """Return the snapshot of a row of `read_snapshot`.
+
+    Raises:
+        SnapshotUnreadable: The serializer cannot read the data or metadata.
+    """
+    source_uuid, source_version, source_type, data, metadata, at = row
+    try:
+        state, facts = deserialized(serializer, source_type, data, metadata)
+    except UpcastFailed as error:
+        raise SnapshotUnreadable(source_uuid, source_type, error.reason) from error
+    except Exception as error:
+        raise SnapshotUnreadable(source_uuid, source_type, _reason(error)) from error
+    created_at = _EPOCH + timedelta(microseconds=at)
+    return Snapshot(source_uuid, source_version, source_type, state, facts, created_at)
 
 
 def decode_subscription(row: Row) -> SubscriptionRecord:

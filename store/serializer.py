@@ -2,11 +2,12 @@
 
 Owns the `Serializer` protocol and the JSON default, which matches commanded/eventstore's `JsonSerializer`. `append.py`
 and `rows.py` call it; it knows nothing of the database. A jsonb column needs a serializer that writes JSON.
+`typed_serializer.py` builds objects on top of it, `etf_serializer.py` reads another format.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 import orjson
@@ -27,6 +28,16 @@ class Serializer(Protocol):
         """
 
 
+class VersionedSerializer(Serializer, Protocol):
+    """A serializer that also knows versions of data, as `TypedSerializer` does; it has both methods or neither."""
+
+    def stamp(self, event_type: str, data: Any, metadata: Any) -> Any:
+        """Return the metadata to store with this data; raise any exception when the data cannot be stored so."""
+
+    def upcast(self, event_type: str, data: Any, metadata: Any) -> Any:
+        """Return decoded data as the application wants it today; raise any exception when that fails."""
+
+
 class JsonSerializer:
     """JSON as UTF-8: what the Elixir library's JSON serializers write and read.
 
@@ -41,3 +52,19 @@ class JsonSerializer:
     def deserialize(self, payload: bytes, event_type: str) -> Any:
         """Return the value of a JSON text; `event_type` is not used. Raises `ValueError` for other bytes."""
         return orjson.loads(payload)
+
+
+def serialized(serializer: Serializer, event_type: str, data: Any, metadata: Any) -> tuple[bytes, bytes | None]:
+    """Return data and metadata as they are stored. Raises whatever the serializer raises."""
+    if hasattr(serializer, "stamp"):
+        metadata = cast("VersionedSerializer", serializer).stamp(event_type, data, metadata)
+    return serializer.serialize(data), None if metadata is None else serializer.serialize(metadata)
+
+
+def deserialized(serializer: Serializer, event_type: str, data: bytes, metadata: bytes | None) -> tuple[Any, Any]:
+    """Return stored data and metadata as the application gets them. Raises whatever the serializer raises."""
+    value = serializer.deserialize(data, event_type)
+    facts = None if metadata is None else serializer.deserialize(metadata, event_type)
+    if hasattr(serializer, "upcast"):
+        value = cast("VersionedSerializer", serializer).upcast(event_type, value, facts)
+    return value, facts

@@ -6,6 +6,7 @@ environment here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -25,11 +26,15 @@ class StoreSettings:
         url: A PostgreSQL URL or conninfo string, or "embedded:PATH" for a PostgreSQL of its own in that directory.
         schema: The schema that holds the tables; default "public".
         pool_size: The most connections at a time; default 10.
-        timeout: How long to wait for a free connection, and for each statement, in seconds; default 15.
+        timeout: How long to wait for each statement, in seconds; default 15.
         connect_timeout: How long to wait for a connection to open, in seconds; default 10.
         column_data_type: "bytea" (default) or "jsonb"; counts only when the schema is created, detected afterwards.
         prepare_threshold: Runs of a statement before it is prepared on the server; default 5, None for never, as
             needed behind a transaction-mode pooler without support for prepared statements.
+        queue_timeout: How long to wait for a free connection, in seconds; None (default) for as long as `timeout`.
+            Takes the place of `queue_target` and `queue_interval`.
+        max_waiting: How many callers may wait for a free connection; one more is refused at once. Default 0, no limit.
+        enable_hard_deletes: Whether `delete_stream` may remove events for good; default False.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -42,19 +47,50 @@ class StoreSettings:
     connect_timeout: float = 10.0
     column_data_type: DataType = "bytea"
     prepare_threshold: int | None = 5
+    queue_timeout: float | None = None
+    max_waiting: int = 0
+    enable_hard_deletes: bool = False
 
     def __post_init__(self) -> None:
         if not self.url:
             raise ConfigurationError("the store's url is empty: give a postgresql:// URL or 'embedded:PATH'")
         check_schema_name(self.schema)
         check_data_type(self.column_data_type)
-        for name, value in (("timeout", self.timeout), ("connect_timeout", self.connect_timeout)):
+        limits = {
+            "timeout": self.timeout,
+            "connect_timeout": self.connect_timeout,
+            "queue_timeout": self.longest_wait,
+        }
+        for name, value in limits.items():
             if value <= 0:
                 raise ConfigurationError(f"{name} {value} is out of range: give seconds above 0")
         if self.pool_size < 1:
             raise ConfigurationError(f"pool_size {self.pool_size} is out of range: give at least 1")
         if self.prepare_threshold is not None and self.prepare_threshold < 0:
             raise ConfigurationError(f"prepare_threshold {self.prepare_threshold} is out of range: give 0 or more")
+        if self.max_waiting < 0:
+            raise ConfigurationError(f"max_waiting {self.max_waiting} is out of range: give 0 or more")
+
+    @property
+    def longest_wait(self) -> float:
+        """How long to wait for a free connection, in seconds."""
+        return self.timeout if self.queue_timeout is None else self.queue_timeout
+
+
+def configured(settings: StoreSettings, configure: Callable[[StoreSettings], StoreSettings] | None) -> StoreSettings:
+    """Return the settings as the caller's hook leaves them. Mirrors the `init/1` callback.
+
+    Raises:
+        ConfigurationError: The hook returned something else, or a value is out of range.
+    """
+    if configure is None:
+        return settings
+    changed: object = configure(settings)
+    if not isinstance(changed, StoreSettings):
+        raise ConfigurationError(
+            f"configure returned {type(changed).__name__}: return the settings, changed with dataclasses.replace"
+        )
+    return changed
 
 
 def check_data_type(column_data_type: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 import psycopg
+from psycopg_pool import PoolTimeout, TooManyRequests
 
 from .errors import (
     ConfigurationError,
@@ -36,6 +37,13 @@ _WRONG_CONNECTION = re.compile(
 
 def _unavailable(error: psycopg.Error) -> EventStoreError:
     return StoreUnavailable(f"the database is not available, {reason(error)}: try again, or check that it is running")
+
+
+def _exhausted(error: psycopg.Error) -> EventStoreError:
+    return StoreUnavailable(
+        f"no connection of the pool was free in time, {reason(error)}: try again, raise pool_size, queue_timeout or "
+        "max_waiting, or check that the database is running"
+    )
 
 
 def _timeout(error: psycopg.Error) -> EventStoreError:
@@ -90,6 +98,7 @@ _BY_STATE: dict[str, Callable[[psycopg.Error], EventStoreError]] = {
     "57014": _timeout,
     "40": _conflict,
     "55P03": _conflict,
+    "23503": _conflict,  # a hard delete and a link or append of the same events
     "23505": _unique,
     "42501": _permission,
     "28": _connection,
@@ -113,6 +122,8 @@ def translate(error: psycopg.Error) -> EventStoreError:
         return make(error)
     if state:
         return StoreError(f"the database refused, {reason(error)} (SQLSTATE {state})")
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        return _exhausted(error)
     if _WRONG_CONNECTION.search(str(error)):
         return _connection(error)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):

@@ -31,6 +31,15 @@ class ExpectedVersion(StrEnum):
 #: An expected version as callers write it: a kind, its plain string, or an exact version (0 = a new stream).
 Expected = ExpectedVersion | Literal["any_version", "no_stream", "stream_exists"] | int
 
+#: What the streams of `paginate_streams` can be sorted by.
+SortBy = Literal["stream_id", "stream_uuid", "stream_version", "created_at", "deleted_at"]
+
+#: The direction they are sorted in.
+SortDirection = Literal["asc", "desc"]
+
+#: How a stream is deleted: marked only, or removed with its events.
+DeleteType = Literal["soft", "hard"]
+
 #: Where a new subscription starts: the first event, after the newest one, or after the given event number.
 StartFrom = Literal["origin", "current"] | int
 
@@ -101,17 +110,55 @@ class StreamInfo(msgspec.Struct, frozen=True):
     deleted_at: datetime | None
 
 
+class Page(msgspec.Struct, frozen=True):
+    """One page of the store's streams. Mirrors `EventStore.Page`.
+
+    Attributes:
+        entries: The streams on this page, none when it lies beyond the last.
+        page_number: Its number, from 1.
+        page_size: The most streams a page holds.
+        total_entries: The streams on all pages.
+        total_pages: The pages there are, 0 without streams.
+    """
+
+    entries: list[StreamInfo]
+    page_number: int
+    page_size: int
+    total_entries: int
+    total_pages: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The state of something built from events, recorded to save reading them all. Mirrors `SnapshotData`.
+
+    Attributes:
+        source_uuid: What it is a snapshot of, most often a stream's name; there is one snapshot for each.
+        source_version: The version of the source that the state includes.
+        source_type: What kind of state it is; the serializer gets it like an event's type.
+        data: The state, anything the serializer takes.
+        metadata: Facts about it, stored apart; None stores nothing.
+        created_at: When it was recorded, in UTC. Set by reading; `record_snapshot` stores the database's clock.
+    """
+
+    source_uuid: str
+    source_version: int
+    source_type: str
+    data: Any
+    metadata: Any = None
+    created_at: datetime | None = None
+
+
 class AppendResult(msgspec.Struct, frozen=True):
     """Where an append landed: all that is needed to wait until somebody has seen it.
 
-    When nothing was appended, each first number is one above the last.
+    Where nothing was added, the first number is one above the last: to both without events, and to `$all` by a link.
 
     Attributes:
         stream_uuid: The stream.
         first_version: The version of the first event in the stream.
         stream_version: The version of the last event, now the stream's version.
         first_position: The position of the first event in `$all`.
-        position: The position of the last event in `$all`.
+        position: The position of the last event in `$all`; of a link, `$all`'s newest position.
     """
 
     stream_uuid: str

@@ -1,7 +1,7 @@
 """The SQL of the store: one statement per `.sql` file, loaded when this package is imported.
 
-Owns the text and its placeholders; knows nothing of connections. `append.py`, `read.py`, `streams.py`,
-`subscriptions.py` and `schema.py` ask for statements by file name. A name without a file fails at import.
+Owns the text and its placeholders; knows nothing of connections. The operations and
+`schema.py` ask for statements by file name. A name without a file fails at import.
 """
 
 from __future__ import annotations
@@ -15,34 +15,43 @@ from typing import Literal
 DataType = Literal["bytea", "jsonb"]
 
 NAMES = (
+    "allow_hard_deletes",
     "append_events",
     "append_many",
     "begin_epoch",
     "create_schema",
     "create_subscription",
+    "delete_snapshot",
     "delete_subscription",
     "done_events",
     "drop",
     "get_subscription",
+    "hard_delete_stream",
     "init_lock",
     "inspect_schema",
     "known_event_ids",
+    "link_events",
     "list_subscriptions",
+    "lock_stream",
     "migration_lock",
     "migrations",
     "notify",
     "notify_events",
     "page_all",
     "page_stream",
+    "paginate_streams",
     "read_backward",
     "read_forward",
+    "read_snapshot",
     "record_done_events",
     "record_migration",
+    "record_snapshot",
     "runtime_schema",
     "runtime_version",
     "save_checkpoint",
     "schema",
     "schema_version",
+    "soft_delete_stream",
     "stream_heads",
     "stream_info",
     "subscription_lags",

@@ -95,7 +95,7 @@ def test_a_stop_while_the_handlers_are_being_imported_is_no_failure(project: Pro
     )
     project.configure('[[subscriptions]]\nname = "s"\nhandler = "sluggish:handle"')
     node = project.start()
-    wait_until(lambda: (project.folder / "importing").exists(), "the handlers are being imported", lambda: node.log)
+    wait_until((project.folder / "importing").exists, "the handlers are being imported", lambda: node.log)
     node.family()
     assert node.terminate() == 0
     wait_until(lambda: not node.living(), "nobody is left", lambda: str(node.living()))

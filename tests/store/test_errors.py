@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg_pool import PoolTimeout, TooManyRequests
 
 from eventstore.store import errors
 from eventstore.store.errors import ConfigurationError, EventStoreError, StoreError
@@ -24,12 +25,26 @@ EXAMPLES: list[EventStoreError] = [
     errors.ExpectedStreamMissing("a"),
     errors.StreamNotFound("a"),
     errors.StreamDeleted("a"),
+    errors.EventNotFound(UUID(int=1)),
     errors.DuplicateEvent(UUID(int=1)),
+    errors.DuplicateEvent(None, "a"),
     errors.CannotAppendToAllStream(),
+    errors.CannotDeleteAllStream(),
+    errors.HardDeleteNotEnabled("a"),
     errors.StreamNameTooLong("x" * 5000, 5000, 2600),
     errors.SerializationFailed("E", "TypeError: no"),
+    errors.SerializationFailed("Account", "TypeError: no", "snapshot"),
+    errors.SnapshotNotFound("a"),
+    errors.SnapshotUnreadable("a", "Account", "ValueError: no"),
     errors.DeserializationFailed(7, UUID(int=1), "E", "ValueError: no"),
+    errors.DeserializationFailed(7, UUID(int=1), "E", "ValueError: no", "mend it"),
+    errors.UpcastFailed("E", "the upcaster from version 1 raised KeyError: 'a'", "mend the upcaster"),
     errors.SubscriptionNotFound("$all", "s"),
+    errors.SubscriptionAlreadyExists("$all", "s"),
+    errors.TooManySubscribers("s", 1),
+    errors.UnexpectedAck("s", 7),
+    errors.SubscriptionHalted("$all", "s", 7, "mapper failed with KeyError: 'a'"),
+    errors.WaitTimeout(5.0, tuple(("$all", f"s{number}", 5, 7) for number in range(5))),
     errors.SchemaMissing("public", "none of its tables exists"),
     errors.SchemaMismatch("public", "it is at version 1.2.0"),
     errors.OwnershipLost(1, 0, 7),
@@ -66,7 +81,7 @@ def test_every_message_is_one_line(error: EventStoreError) -> None:
 
 def test_what_can_be_tried_again() -> None:
     retryable = {type(error) for error in EXAMPLES if error.retryable}
-    assert retryable == {errors.StoreUnavailable, errors.Conflict}
+    assert retryable == {errors.StoreUnavailable, errors.Conflict, errors.WaitTimeout}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +91,7 @@ def test_what_can_be_tried_again() -> None:
         (psycopg.errors.SerializationFailure, errors.Conflict),
         (psycopg.errors.LockNotAvailable, errors.Conflict),
         (psycopg.errors.UniqueViolation, errors.Conflict),
+        (psycopg.errors.ForeignKeyViolation, errors.Conflict),
         (psycopg.errors.AdminShutdown, errors.StoreUnavailable),
         (psycopg.errors.CrashShutdown, errors.StoreUnavailable),
         (psycopg.errors.CannotConnectNow, errors.StoreUnavailable),
@@ -95,6 +111,8 @@ def test_what_can_be_tried_again() -> None:
         (psycopg.errors.SyntaxError, StoreError),
         (psycopg.OperationalError, errors.StoreUnavailable),
         (psycopg.InterfaceError, errors.StoreUnavailable),
+        (PoolTimeout, errors.StoreUnavailable),
+        (TooManyRequests, errors.StoreUnavailable),
         (psycopg.DataError, StoreError),
     ],
 )

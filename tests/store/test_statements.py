@@ -76,6 +76,10 @@ PLANS: dict[str, tuple[Any, ...]] = {
     ),
     "known_event_ids": ("array[gen_random_uuid()]",),
     "stream_info": ("'s1'",),
+    "link_events": ("'s1'", -1, "array[gen_random_uuid()]"),
+    "lock_stream": ("'s1'",),
+    "soft_delete_stream": ("'s1'", -1),
+    "read_snapshot": ("'s1'",),
 }
 
 

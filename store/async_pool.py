@@ -1,0 +1,204 @@
+"""The connections of one asynchronous store: the twin of `pool.py`, for one event loop.
+
+`async_event_store.py` borrows connections here. `AsyncLender` owns the psycopg pool and the embedded server, several
+stores can share it; `AsyncStorePool` owns the statements of its store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from psycopg_pool import AsyncConnectionPool
+
+from .async_connection import AsyncConnection, aconnect, arun
+from .connection import translated
+from .embedded import EmbeddedServer, open_url
+from .errors import ConfigurationError, StoreUnavailable
+from .pool import check_shared, pool_arguments
+from .schema import check_schema
+from .settings import StoreSettings
+from .sql import Statements
+
+
+class AsyncLender:
+    """A psycopg pool that opens lazily, in the event loop that first uses it, and works in no other.
+
+    Args:
+        settings: Where the database is and how to talk to it; the schema does not matter.
+    """
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
+        self._pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = asyncio.Lock()
+        self._closed = False
+        self._url: str | None = None
+        self._server: EmbeddedServer | None = None
+        self._pool: AsyncConnectionPool[AsyncConnection] | None = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Borrow a connection; after a loss, the connections that were lost with it are replaced.
+
+        Raises:
+            StoreUnavailable: No connection could be opened, or none was free in time.
+        """
+        pool = await self._opened()
+        try:
+            with translated():
+                async with pool.connection() as conn:
+                    yield conn
+        except StoreUnavailable:
+            # The others were opened to the same server, so most likely they are gone too.
+            await pool.check()
+            raise
+
+    @asynccontextmanager
+    async def direct_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection outside the pool, whose failure names its reason at once."""
+        settings = self.settings
+        async with self._lock:
+            url = await self._resolved_url()
+        async with await aconnect(
+            url,
+            timeout=settings.timeout,
+            connect_timeout=settings.connect_timeout,
+            prepare_threshold=settings.prepare_threshold,
+        ) as conn:
+            yield conn
+
+    async def open_session(self, role: str) -> AsyncConnection:
+        """Open a connection of the caller's own, outside the pool; the arguments mean the same as for `connect`."""
+        settings = self.settings
+        async with self._lock:
+            url = await self._resolved_url()
+        return await aconnect(
+            url,
+            role,
+            timeout=settings.timeout,
+            connect_timeout=settings.connect_timeout,
+            prepare_threshold=settings.prepare_threshold,
+        )
+
+    async def close(self) -> None:
+        """Close all connections and release the embedded server. In a forked child, leave both to the parent."""
+        self._closed = True
+        if self._pid != os.getpid():
+            return
+        async with self._lock:  # a server or pool that is being opened is closed too
+            pool, self._pool = self._pool, None
+            server, self._server = self._server, None
+        if pool is not None:
+            await pool.close()
+        if server is not None:
+            server.release()
+
+    def check_usable(self) -> None:
+        """Raise `ConfigurationError` in a forked child, in another event loop, and after `close()`."""
+        loop = asyncio.get_running_loop()
+        if self._pid != os.getpid():
+            raise ConfigurationError(
+                f"this AsyncEventStore belongs to process {self._pid}, not to {os.getpid()}: create one in each process"
+            )
+        if self._closed:
+            raise ConfigurationError(
+                "this AsyncEventStore, or the one that shares its pool, is closed: create a new one"
+            )
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is not loop:
+            raise ConfigurationError("this AsyncEventStore belongs to another event loop: create one in each loop")
+
+    async def _opened(self) -> AsyncConnectionPool[AsyncConnection]:
+        self.check_usable()
+        async with self._lock:
+            if self._pool is None:
+                arguments = pool_arguments(self.settings, await self._resolved_url())
+                # Opened apart from being made: psycopg warns about a pool that opens in its constructor.
+                pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(**arguments, open=False)
+                await pool.open()
+                self._pool = pool
+            return self._pool
+
+    async def _resolved_url(self) -> str:
+        self.check_usable()
+        if self._url is not None:
+            return self._url
+        # Starting an embedded server takes a second or more, in which the loop goes on.
+        url, self._server = await asyncio.to_thread(open_url, self.settings.url)
+        self._url = url
+        return url
+
+
+class AsyncStorePool:
+    """The connections and the statements of one asynchronous store.
+
+    Args:
+        settings: Where the store is and how to talk to it.
+        shared: The pool of another store to borrow connections from; its limits count then. None for one of its own.
+
+    Raises:
+        ConfigurationError: The other store has another URL.
+    """
+
+    def __init__(self, settings: StoreSettings, shared: AsyncStorePool | None = None) -> None:
+        self.settings = settings
+        if shared is not None:
+            check_shared(settings, shared.settings)
+        self.lender: AsyncLender = AsyncLender(settings) if shared is None else shared.lender
+        self._owns_lender = shared is None
+        self._closed = False
+        self._statements: Statements | None = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Borrow a connection; raises like `AsyncLender.connection` and `statements`."""
+        # The pool itself reports a refused login only as a time-out, so the schema check comes first.
+        await self.statements()
+        async with self.lender.connection() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def direct_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection outside the pool, whose failure names its reason at once."""
+        self._check_usable()
+        async with self.lender.direct_connection() as conn:
+            yield conn
+
+    async def open_session(self, role: str) -> AsyncConnection:
+        """Open a connection of the caller's own, outside the pool."""
+        self._check_usable()
+        return await self.lender.open_session(role)
+
+    async def statements(self, conn: AsyncConnection | None = None) -> Statements:
+        """Return the statements for the column type that the database has, looked up once.
+
+        Args:
+            conn: The connection to look with; None for one of its own.
+
+        Raises:
+            SchemaMissing, SchemaMismatch: The schema holds no event store of this version.
+        """
+        self._check_usable()
+        if self._statements is None:
+            if conn is None:
+                async with self.direct_connection() as own:
+                    return await self.statements(own)
+            schema = self.settings.schema
+            self._statements = Statements(schema, await arun(conn, check_schema(schema, runtime=False)))
+        return self._statements
+
+    async def close(self) -> None:
+        """Refuse further use, and close the connections unless they are another store's."""
+        self._closed = True
+        if self._owns_lender:
+            await self.lender.close()
+
+    def _check_usable(self) -> None:
+        self.lender.check_usable()
+        if self._closed:
+            raise ConfigurationError("this AsyncEventStore is closed: create a new one")
