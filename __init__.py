@@ -2,7 +2,7 @@
 
 The public face: what applications and handlers import. Re-exports only, each looked up when it is first used, so that
 `import eventstore` costs next to nothing. The rest of `eventstore.store` and `eventstore.handlers` is public too;
-`eventstore.runtime` is what the command `eventstore-runtime` runs.
+`eventstore.runtime` is what the command `eventstore-runtime` runs; only its `in_process` is for applications.
 """
 
 from __future__ import annotations
@@ -12,50 +12,89 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .handlers import Ack, Context, Retry, Skip, Stop, handler
+    from .runtime.in_process import (
+        AsyncTransientSubscription,
+        PersistentSubscription,
+        Subscriber,
+        TransientSubscription,
+        subscribe,
+        subscribe_async,
+        subscribe_to_all_streams,
+        subscribe_to_stream,
+        wait_for,
+        wait_for_async,
+    )
     from .store import (
+        AsyncEventStore,
         CannotAppendToAllStream,
+        CannotDeleteAllStream,
         ConfigurationError,
         Conflict,
         DeserializationFailed,
         DuplicateEvent,
         EventData,
+        EventNotFound,
         EventStore,
         EventStoreError,
+        EventTypes,
         ExpectedStreamMissing,
         ExpectedVersion,
+        HardDeleteNotEnabled,
+        InMemoryEventStore,
         RecordedEvent,
         SchemaMismatch,
         SchemaMissing,
         SerializationFailed,
+        Snapshot,
+        SnapshotNotFound,
+        SnapshotUnreadable,
         StoreError,
         StoreUnavailable,
         StreamDeleted,
         StreamExists,
         StreamNameTooLong,
         StreamNotFound,
+        SubscriptionAlreadyExists,
+        SubscriptionHalted,
         SubscriptionNotFound,
+        TooManySubscribers,
+        TypedSerializer,
+        UnexpectedAck,
+        UpcastFailed,
+        WaitTimeout,
         WrongExpectedVersion,
     )
 
 __all__ = [
     "Ack",
+    "AsyncEventStore",
+    "AsyncTransientSubscription",
     "CannotAppendToAllStream",
+    "CannotDeleteAllStream",
     "ConfigurationError",
     "Conflict",
     "Context",
     "DeserializationFailed",
     "DuplicateEvent",
     "EventData",
+    "EventNotFound",
     "EventStore",
     "EventStoreError",
+    "EventTypes",
     "ExpectedStreamMissing",
     "ExpectedVersion",
+    "HardDeleteNotEnabled",
+    "InMemoryEventStore",
+    "PersistentSubscription",
     "RecordedEvent",
     "Retry",
     "SchemaMismatch",
     "SchemaMissing",
     "SerializationFailed",
     "Skip",
+    "Snapshot",
+    "SnapshotNotFound",
+    "SnapshotUnreadable",
     "Stop",
     "StoreError",
     "StoreUnavailable",
@@ -63,20 +102,49 @@ __all__ = [
     "StreamExists",
     "StreamNameTooLong",
     "StreamNotFound",
+    "Subscriber",
+    "SubscriptionAlreadyExists",
+    "SubscriptionHalted",
     "SubscriptionNotFound",
+    "TooManySubscribers",
+    "TransientSubscription",
+    "TypedSerializer",
+    "UnexpectedAck",
+    "UpcastFailed",
+    "WaitTimeout",
     "WrongExpectedVersion",
     "handler",
+    "subscribe",
+    "subscribe_async",
+    "subscribe_to_all_streams",
+    "subscribe_to_stream",
+    "wait_for",
+    "wait_for_async",
 ]
 
-_OF_HANDLERS = frozenset({"Ack", "Context", "Retry", "Skip", "Stop", "handler"})
+_HOMES = {
+    ".handlers": {"Ack", "Context", "Retry", "Skip", "Stop", "handler"},
+    ".runtime.in_process": {
+        "AsyncTransientSubscription",
+        "PersistentSubscription",
+        "Subscriber",
+        "TransientSubscription",
+        "subscribe",
+        "subscribe_async",
+        "subscribe_to_all_streams",
+        "subscribe_to_stream",
+        "wait_for",
+        "wait_for_async",
+    },
+}
 
 
 def __getattr__(name: str) -> Any:
     """Finds a public name in the package it comes from, and keeps it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(".handlers" if name in _OF_HANDLERS else ".store", __name__)
-    value = globals()[name] = getattr(home, name)
+    home = next((home for home, names in _HOMES.items() if name in names), ".store")
+    value = globals()[name] = getattr(import_module(home, __name__), name)
     return value
 
 
