@@ -96,6 +96,16 @@ class InMemoryEventStore(EventStore):
             lambda statements: subscriptions.create_subscription(statements, stream_uuid, name, start_from), None
         )
 
+    def open_session(self, role: str) -> Connection:
+        """Refuse: nothing can LISTEN here.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(
+            "an InMemoryEventStore has no connections, so nothing subscribes to it: test subscriptions on PostgreSQL"
+        )
+
     def _run(self, operation: Callable[[Statements], Operation[Result]], conn: Connection | None) -> Result:
         if conn is not None:
             raise ConfigurationError("an InMemoryEventStore has no connections: leave out conn")

@@ -16,7 +16,7 @@ from psycopg import sql
 from ...store.async_connection import AsyncConnection, arun
 from ...store.async_event_store import AsyncEventStore
 from ...store.connection import translated
-from ...store.errors import EventStoreError
+from ...store.errors import EventStoreError, StoreUnavailable
 from ...store.listening import take_notifications
 from ...store.notifications import channel
 from ...store.read import page_stream
@@ -136,8 +136,7 @@ class AsyncTransientSubscription:
             if self._connection is None:
                 self._connection = await self._connect()
                 self._has_more = True
-            if not self._has_more:
-                self._has_more = self._newest(self._connection) > self._position
+            self._has_more = self._has_more or self._heard_more(self._connection)
             batch = await self._read(self._connection) if self._has_more else []
         except EventStoreError as error:
             if not error.retryable:
@@ -148,11 +147,15 @@ class AsyncTransientSubscription:
         self._lost = 0
         return batch
 
-    def _newest(self, connection: AsyncConnection) -> int:
-        self._heard += take_notifications(connection)
+    def _heard_more(self, connection: AsyncConnection) -> bool:
+        """True when there is something to read; also when the connection is lost, which the read will tell."""
+        try:
+            self._heard += take_notifications(connection)
+        except StoreUnavailable:
+            return True
         heard = understood(self._heard, self._store.schema, self._preparation.stream_uuid)
         self._heard.clear()
-        return heard.head
+        return heard.head > self._position
 
     async def _read(self, connection: AsyncConnection) -> list[Any]:
         page = page_stream(self._statements, self._preparation.stream_uuid, self._position, PAGE_SIZE)
@@ -171,9 +174,12 @@ class AsyncTransientSubscription:
         if connection is None:
             pause = RECONNECT.delay(self._lost, random.random())  # noqa: S311
         else:
+            # What came with the answer to the last read does not make the descriptor readable.
+            self._has_more = self._has_more or self._heard_more(connection)
             pause = 0.0 if self._has_more else POLL_INTERVAL
-            descriptor = connection.fileno()
-            asyncio.get_running_loop().add_reader(descriptor, self._stirred.set)
+            if not self._has_more:
+                descriptor = connection.fileno()
+                asyncio.get_running_loop().add_reader(descriptor, self._stirred.set)
         try:
             await asyncio.wait_for(self._stirred.wait(), pause if longest is None else min(pause, longest))
         except TimeoutError:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import logging
 import random
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import assert_never
 
 from ...store.errors import EventStoreError, StoreError
@@ -34,6 +32,8 @@ from ..routing.effects import (
     StartRetryTimer,
 )
 from ..routing.state import SubscriberId
+from .hearing import Heard
+from .inbox import Inbox
 from .options import SubscriptionOptions, routing_options
 from .preparing import Failure, Preparation
 from .progress import Progress
@@ -89,11 +89,8 @@ class Driver:
         self._refused = 0
         self._retry: Timer | None = None
         self._done = False
-        self._commands: deque[Callable[[], None]] = deque()
         self._loop = Loop()
-        self._bell, self._ring = socket.socketpair()
-        self._bell.setblocking(False)
-        self._ring.setblocking(False)
+        self._inbox = Inbox()
         self._thread = threading.Thread(target=self._run, name=f"eventstore {preparation.name}", daemon=True)
 
     # What other threads call
@@ -104,36 +101,30 @@ class Driver:
 
     def stop(self) -> None:
         """Writes the last checkpoint, gives the lock back and waits for the end; safe to call again."""
-        self._send(self._drain)
+        self._inbox.send(self._drain)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def joined(self, subscriber: Subscriber) -> None:
         """A new subscriber."""
-        self._send(lambda: self._join(subscriber))
+        self._inbox.send(lambda: self._join(subscriber))
 
     def acked(self, subscriber: Subscriber, numbers: list[int]) -> None:
         """A subscriber finished events."""
-        self._send(lambda: self._step(inputs.Acked(id(subscriber), numbers)))
+        self._inbox.send(lambda: self._step(inputs.Acked(id(subscriber), numbers)))
 
     def recalled(self, subscriber: Subscriber) -> None:
         """A subscriber is done with what it had."""
-        self._send(lambda: self._step(inputs.Recalled(id(subscriber))))
+        self._inbox.send(lambda: self._step(inputs.Recalled(id(subscriber))))
 
     def left(self, subscriber: Subscriber) -> None:
         """A subscriber takes no more events."""
-        self._send(lambda: self._leave(subscriber))
-
-    def _send(self, command: Callable[[], None]) -> None:
-        self._commands.append(command)
-        # A full bell rings already; a closed one has nobody to wake.
-        with suppress(OSError):
-            self._ring.send(b"\0")
+        self._inbox.send(lambda: self._leave(subscriber))
 
     # The thread
 
     def _run(self) -> None:
-        self._loop.watch(self._bell, self._silence)
+        self._loop.watch(self._inbox, self._inbox.silence)
         self._loop.call_later(_POLL_INTERVAL, self._poll)
         try:
             self._attempt(self._begin)
@@ -157,25 +148,22 @@ class Driver:
             self._lose(error)
 
     def _turn(self) -> None:
-        self._take_commands()
-        if self._session is not None:
-            head, released = self._session.heard()
-            if head:
-                self._step(inputs.Appended(head))
-            if released and self._machine.phase is Phase.WAITING:
-                self._refused = 0
-                self._acquire()
+        for command in self._inbox.take():
+            command()
+            if self._done:
+                return
+        # Again and again: what comes with the answer to a statement does not make the descriptor readable.
+        while self._session is not None and any(heard := self._session.heard()):
+            self._take_in(heard)
         if not self._done:
             self._loop.turn()
 
-    def _take_commands(self) -> None:
-        while self._commands and not self._done:
-            self._commands.popleft()()
-
-    def _silence(self) -> None:
-        with suppress(BlockingIOError):
-            while self._bell.recv(4096):
-                pass
+    def _take_in(self, heard: Heard) -> None:
+        if heard.head:
+            self._step(inputs.Appended(heard.head))
+        if heard.released and self._machine.phase is Phase.WAITING:
+            self._refused = 0
+            self._acquire()
 
     def _end(self) -> None:
         """Gives back everything, then tells whoever waits."""
@@ -187,8 +175,7 @@ class Driver:
             session.release(self._subscription_id)
             session.close()
         self._loop.close()
-        self._bell.close()
-        self._ring.close()
+        self._inbox.close()
         self._on_end(error)
 
     # The session

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
 from functools import partial
-from typing import Any, Self, TypedDict, Unpack
+from typing import Self, TypedDict, Unpack
 
 from ...store.errors import ConfigurationError, EventStoreError, SubscriptionAlreadyExists, TooManySubscribers
 from ...store.event_store import EventStore
@@ -23,7 +22,10 @@ from .progress import Progress
 from .session import Session
 from .subscriber import Subscriber
 
-_running: set[tuple[Any, ...]] = set()
+Key = tuple[int, str, str, str, str]
+"""What identifies a subscription on this computer: process, URL, schema, stream and name."""
+
+_running: set[Key] = set()
 _running_lock = threading.Lock()
 
 
@@ -48,13 +50,13 @@ class PersistentSubscription:
     While another process runs the subscription, this one waits to take over. Use it as a context manager, or close it.
     """
 
-    def __init__(self, store: EventStore, stream_uuid: str, name: str, options: SubscriptionOptions) -> None:
+    def __init__(self, store: EventStore, stream_uuid: str, name: str, options: SubscriptionOptions, key: Key) -> None:
         self.stream_uuid = stream_uuid
         self.name = name
         self._options = options
         self._lock = threading.Lock()
         self._subscribers: list[Subscriber] = []
-        self._key = (os.getpid(), store.settings.url, store.schema, stream_uuid, name)
+        self._key = key
         connect = partial(Session, store, stream_uuid, name)
         session = connect()
         try:
@@ -188,7 +190,7 @@ def subscribe_to_stream(
             raise SubscriptionAlreadyExists(stream_uuid, name)
         _running.add(key)
     try:
-        return PersistentSubscription(store, stream_uuid, name, settled)
+        return PersistentSubscription(store, stream_uuid, name, settled, key)
     except BaseException:
         _forget(key)
         raise
@@ -199,6 +201,6 @@ def subscribe_to_all_streams(store: EventStore, name: str, **options: Unpack[Opt
     return subscribe_to_stream(store, ALL_STREAM, name, **options)
 
 
-def _forget(key: tuple[Any, ...]) -> None:
-    with _running_lock, suppress(KeyError):
-        _running.remove(key)
+def _forget(key: Key) -> None:
+    with _running_lock:
+        _running.discard(key)

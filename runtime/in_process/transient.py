@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Any, Self
 
-from ...store.errors import EventStoreError
+from ...store.errors import EventStoreError, StoreUnavailable
 from ...store.event_store import EventStore
 from ...store.types import ALL_STREAM, StartFrom
 from ..backoff import Backoff
@@ -48,7 +48,8 @@ class TransientSubscription:
         self._preparation = preparation
         self._timeout = timeout
         self._closed = False
-        self._iterating = threading.Lock()
+        # Reentrant: a selector may close its subscription.
+        self._iterating = threading.RLock()
         self._lost = 0
         self._session: Session | None = Session(store, preparation.stream_uuid)
         self._position = self._start(self._session, start_from)
@@ -109,7 +110,7 @@ class TransientSubscription:
                 if batch:
                     return batch
                 left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                if self.closed or (left is not None and left <= 0):
                     return []
                 self._wait(left)
         return []
@@ -132,8 +133,7 @@ class TransientSubscription:
             if self._session is None:
                 self._session = Session(self._store, self._preparation.stream_uuid)
                 self._has_more = True
-            if not self._has_more:
-                self._has_more = self._session.heard().head > self._position
+            self._has_more = self._has_more or self._heard_more(self._session)
             batch = self._read(self._session) if self._has_more else []
         except EventStoreError as error:
             if not error.retryable:
@@ -145,6 +145,13 @@ class TransientSubscription:
             return []
         self._lost = 0
         return batch
+
+    def _heard_more(self, session: Session) -> bool:
+        """True when there is something to read; also when the session is lost, which the read will tell."""
+        try:
+            return session.heard().head > self._position
+        except StoreUnavailable:
+            return True
 
     def _read(self, session: Session) -> list[Any]:
         rows = session.read(self._preparation.stream_uuid, self._position, PAGE_SIZE)
@@ -163,8 +170,11 @@ class TransientSubscription:
         if self._session is None:
             pause = RECONNECT.delay(self._lost, random.random())  # noqa: S311
         else:
+            # What came with the answer to the last read does not make the descriptor readable.
+            self._has_more = self._has_more or self._heard_more(self._session)
             pause = 0.0 if self._has_more else POLL_INTERVAL
-            watched.register(self._session, select.POLLIN)
+            if not self._has_more:
+                watched.register(self._session, select.POLLIN)
         ready = watched.poll(1_000 * (pause if longest is None else min(pause, longest)))
         # Without a word for so long, only a read tells that nothing was missed.
         self._has_more = self._has_more or (self._session is not None and not ready)

@@ -10,6 +10,7 @@ import pytest
 from eventstore import (
     ConfigurationError,
     EventStore,
+    InMemoryEventStore,
     RecordedEvent,
     SchemaMissing,
     StreamNameTooLong,
@@ -103,6 +104,18 @@ def test_a_function_that_fails_names_the_event(event_store: EventStore) -> None:
                 SubscriptionHalted, match=r"the subscription to stream '\$all' stopped at event 2, mapper"
             ):
                 subscription.get(LIMIT)
+
+
+def test_a_selector_may_close_its_subscription(event_store: EventStore) -> None:
+    event_store.append_to_stream("a", 0, events(1))
+    subscription = subscribe(event_store, start_from="origin", selector=lambda event: subscription.close())
+    assert list(subscription) == []
+    assert subscription.closed
+
+
+def test_a_store_in_memory_is_refused() -> None:
+    with InMemoryEventStore() as store, pytest.raises(ConfigurationError, match="an InMemoryEventStore has no connect"):
+        subscribe(store)
 
 
 def test_arguments_of_no_use(event_store: EventStore, database_url: str) -> None:
