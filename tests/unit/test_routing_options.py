@@ -1,0 +1,26 @@
+"""A subscription's options and the routing machine's have defaults of their own; they must be the same ones."""
+
+from __future__ import annotations
+
+from eventstore.handlers.resolve import Subscription
+from eventstore.runtime.routing import RoutingOptions
+from eventstore.runtime.subscription import routing_options
+
+
+def test_the_defaults_agree() -> None:
+    assert routing_options(Subscription(name="s", handler="m:f")) == RoutingOptions()
+
+
+def test_every_option_of_the_machine_reaches_it() -> None:
+    given = {
+        "max_size": 7,
+        "checkpoint_threshold": 8,
+        "checkpoint_after": 9.0,
+        "max_attempts": 10,
+        "retry_backoff_min": 11.0,
+        "retry_backoff_max": 12.0,
+        "on_exhausted": "skip",
+    }
+    subscription = Subscription(name="s", handler="m:f", **given)  # type: ignore[arg-type]
+    assert routing_options(subscription) == RoutingOptions(page_size=7, **given)  # type: ignore[arg-type]
+    assert set(given) | {"page_size"} == set(RoutingOptions.__struct_fields__)
