@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .handlers import Ack, Context, Retry, Skip, Stop, handler
+    from .handlers import Ack, Context, Park, Retry, Skip, Stop, handler
     from .runtime.in_process import (
         AsyncTransientSubscription,
         PersistentSubscription,
@@ -85,6 +85,7 @@ __all__ = [
     "ExpectedVersion",
     "HardDeleteNotEnabled",
     "InMemoryEventStore",
+    "Park",
     "PersistentSubscription",
     "RecordedEvent",
     "Retry",
@@ -123,7 +124,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    ".handlers": {"Ack", "Context", "Retry", "Skip", "Stop", "handler"},
+    ".handlers": {"Ack", "Context", "Park", "Retry", "Skip", "Stop", "handler"},
     ".runtime.in_process": {
         "AsyncTransientSubscription",
         "PersistentSubscription",

@@ -2,6 +2,6 @@
 
 from .context import Context
 from .declaration import HandlerOptions, handler
-from .outcome import Ack, Outcome, Retry, Skip, Stop
+from .outcome import Ack, Outcome, Park, Retry, Skip, Stop
 
-__all__ = ["Ack", "Context", "HandlerOptions", "Outcome", "Retry", "Skip", "Stop", "handler"]
+__all__ = ["Ack", "Context", "HandlerOptions", "Outcome", "Park", "Retry", "Skip", "Stop", "handler"]

@@ -46,6 +46,22 @@ class Skip(Outcome):
         self.reason = str(reason)
 
 
+class Park(Outcome):
+    """Set this event aside and go on.
+
+    Later events of its partition wait behind it where the subscription has `on_exhausted = "park_partition"`.
+
+    `eventstore-runtime parked` lists, shows, retries and discards parked events.
+
+    Args:
+        reason: One sentence for the log and the list of parked events.
+    """
+
+    def __init__(self, reason: str = "the handler parked it") -> None:
+        super().__init__(reason)
+        self.reason = str(reason)
+
+
 class Stop(Outcome):
     """Halt the subscription at this event; other subscriptions run on. A restart of the runtime tries it again.
 

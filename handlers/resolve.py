@@ -12,13 +12,21 @@ import inspect
 import sys
 from collections.abc import Sequence
 from math import inf
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from ..store.errors import ConfigurationError
 from ..store.types import ALL_STREAM, StartFrom
-from .declaration import HandlerFunction, HandlerOptions, KeyFunction, declared_options
+from .declaration import (
+    HandlerFunction,
+    HandlerOptions,
+    OnExhausted,
+    Placement,
+    Scalar,
+    SideEffects,
+    declared_options,
+)
 from .partition import BUILT_IN, is_path
 
 
@@ -28,6 +36,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         handler: Dotted path of the handler, "package.module:function".
         partition_by: The option; `DECLARED` where the decorator gave a function, which travels by its name only.
+        selector: The same.
+        mapper: The same.
     """
 
     name: str
@@ -35,39 +45,71 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     stream: str = ALL_STREAM
     concurrency: int = 1
     partition_by: str | None = None
+    placement: Placement = "free"
+    event_types: tuple[str, ...] = ()
+    category: str | None = None
+    stream_prefix: str | None = None
+    data_equals: dict[str, Scalar] = {}
+    selector: str | None = None
+    mapper: str | None = None
     start_from: StartFrom = "origin"
     transactional: bool = False
     transaction_size: int = 100
+    batch_size: int | None = None
+    batch_timeout: float = 0.0
+    timeout: float | None = None
+    slow_after: float = 5.0
     buffer_size: int = 100
     max_size: int = 5_000
+    max_bytes: int = 67_108_864
     checkpoint_threshold: int = 1_000
     checkpoint_after: float = 0.1
     max_attempts: int = 10
     retry_backoff_min: float = 0.5
     retry_backoff_max: float = 60.0
-    on_exhausted: Literal["halt", "skip"] = "halt"
+    max_crashes: int = 2
+    on_exhausted: OnExhausted = "halt"
+    max_parked: int = 10_000
+    max_parked_per_partition: int = 1_000
+    max_events_per_worker: int | None = None
+    max_rss: int | None = None
+    side_effects: SideEffects = "always"
 
 
 DECLARED = "@handler"
-"""Stands for "the function that the handler's decorator gives" in `Subscription.partition_by`."""
+"""Stands for "the function that the handler's decorator gives" in `Subscription.partition_by`, `selector`, `mapper`."""
 
 _AT_LEAST_ONE = (
     "concurrency",
     "transaction_size",
+    "batch_size",
     "buffer_size",
     "max_size",
+    "max_bytes",
     "checkpoint_threshold",
     "max_attempts",
+    "max_crashes",
+    "max_parked",
+    "max_parked_per_partition",
+    "max_events_per_worker",
+    "max_rss",
 )
-_NOT_NEGATIVE = ("checkpoint_after", "retry_backoff_min", "retry_backoff_max")
+_NOT_NEGATIVE = ("batch_timeout", "checkpoint_after", "retry_backoff_min", "retry_backoff_max")
+_ABOVE_ZERO = ("timeout", "slow_after")
 _KINDS = {
     "str": "a text",
     "int": "a whole number",
     "float": "a number of seconds",
     "bool": "True or False",
     "partition_by": "a text or a function of the event",
+    "placement": "'free' or 'pinned'",
+    "event_types": "a list of texts",
+    "data_equals": "a table of dotted paths and values",
+    "selector": "a dotted path or a function of the event",
+    "mapper": "a dotted path or a function of the event",
     "start_from": "'origin', 'current' or an event number",
-    "on_exhausted": "'halt' or 'skip'",
+    "on_exhausted": "'halt', 'park', 'park_partition' or 'skip'",
+    "side_effects": "'always' or 'live_only'",
 }
 """What an option takes, in words: by its type, or by its name where the type is its own."""
 
@@ -128,13 +170,18 @@ def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscriptio
     given = {**_given(declared_options(function)), **_given(configured)}
     if not given.get("name"):
         raise ConfigurationError(f'{where}: the subscription has no name; add name = "…" here or to @handler')
-    partition_by = given.get("partition_by")
-    subscription = _settle({**given, "handler": path, "partition_by": _named(partition_by)}, where)
+    functions: dict[str, Any] = {name: given.get(name) for name in ("partition_by", "selector", "mapper")}
+    named = {name: DECLARED if callable(function) else function for name, function in functions.items()}
+    subscription = _settle({**given, "handler": path, **named}, where)
     _check_numbers(subscription, where)
-    if callable(partition_by):
-        _check_takes(partition_by, "partition_by of @handler", where, ("event",))
-    else:
-        _check_partition_by(subscription.partition_by, where)
+    for name, function in functions.items():
+        if callable(function):
+            _check_takes(function, f"{name} of @handler", where, ("event",))
+        elif name == "partition_by":
+            _check_partition_by(subscription.partition_by, where)
+        elif function is not None:
+            loaded = load_function(function, where=f"{where}: {name}")
+            _check_takes(loaded, f"{name} {function!r}", where, ("event",))
     return subscription
 
 
@@ -144,17 +191,14 @@ def _settle(options: dict[str, Any], where: str) -> Subscription:
         return msgspec.convert(options, Subscription)
     except msgspec.ValidationError as error:
         name = str(error).rpartition("$.")[2].rstrip("`")
-        kind = _KINDS.get(name) or _KINDS[Subscription.__annotations__[name]]
+        name = name.partition("[")[0]
+        kind = _KINDS.get(name) or _KINDS[Subscription.__annotations__[name].removesuffix(" | None")]
         raise ConfigurationError(f"{where}: {name} = {options[name]!r}; it must be {kind}") from None
 
 
 def _given(options: HandlerOptions) -> dict[str, Any]:
     """The options that are not None, by name."""
     return {name: value for name in options.__struct_fields__ if (value := getattr(options, name)) is not None}
-
-
-def _named(partition_by: str | KeyFunction | None) -> str | None:
-    return DECLARED if callable(partition_by) else partition_by
 
 
 def _check_takes(function: HandlerFunction, what: str, where: str, arguments: tuple[str, ...]) -> None:
@@ -175,12 +219,16 @@ def _check_takes(function: HandlerFunction, what: str, where: str, arguments: tu
 def _check_numbers(subscription: Subscription, where: str) -> None:
     for name in _AT_LEAST_ONE:
         value = getattr(subscription, name)
-        if value < 1:
+        if value is not None and value < 1:
             raise ConfigurationError(f"{where}: {name} = {value}; it must be 1 or more")
     for name in _NOT_NEGATIVE:
         value = getattr(subscription, name)
         if not 0 <= value < inf:
             raise ConfigurationError(f"{where}: {name} = {value}; it must be 0 seconds or more")
+    for name in _ABOVE_ZERO:
+        value = getattr(subscription, name)
+        if value is not None and not 0 < value < inf:
+            raise ConfigurationError(f"{where}: {name} = {value}; it must be more than 0 seconds")
     if isinstance(subscription.start_from, int) and subscription.start_from < 0:
         raise ConfigurationError(f"{where}: start_from = {subscription.start_from}; event numbers start at 0")
 

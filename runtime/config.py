@@ -34,7 +34,9 @@ from .config_options import (
     SecondsOrZero,
     StoreUrl,
     Text,
+    Texts,
     Uses,
+    Values,
     options_of,
 )
 from .config_sources import Sources, read_environment, read_toml
@@ -196,6 +198,29 @@ class SubscriptionConfig(_Table):
         "`correlation_id`, `event_type`, a path such as `data.account_id`, or a `package.module:function` that takes "
         "the event and gives the key.",
     )
+    placement: Literal["free", "pinned"] | None = Field(
+        default=None,
+        description="`free`: any worker goes on with a partition that has nothing in flight; `pinned`: the same worker "
+        "as long as the workers stay the same, for handlers that cache.",
+    )
+    event_types: Texts | None = Field(
+        default=None, description="Only events of these types; evaluated in the database, as the next three are."
+    )
+    category: Text | None = Field(
+        default=None, description="Only events of streams of this category, what stands before the first `-`."
+    )
+    stream_prefix: Text | None = Field(default=None, description="Only events of streams whose name begins like this.")
+    data_equals: Values | None = Field(
+        default=None, description="Only events whose data has these values at these dotted paths."
+    )
+    selector: FunctionPath | None = Field(
+        default=None,
+        description="A function of the event; where it returns something false, the event is finished without the "
+        "handler.",
+    )
+    mapper: FunctionPath | None = Field(
+        default=None, description="A function of the event whose result the handler gets instead of the event."
+    )
     start_from: Literal["origin", "current"] | Position | None = Field(
         default=None, description="Where a subscription that never ran begins; a number means after that event."
     )
@@ -207,12 +232,31 @@ class SubscriptionConfig(_Table):
     transaction_size: Count | None = Field(
         default=None, description="Most events in one transaction of a transactional handler."
     )
+    batch_size: Count | None = Field(
+        default=None,
+        description="Most events in one call of a handler that takes a list of events. Not set: one event at a time.",
+    )
+    batch_timeout: SecondsOrZero | None = Field(
+        default=None, description="Longest wait for a batch to fill, in seconds; 0 handles what is there."
+    )
+    timeout: Seconds | None = Field(
+        default=None,
+        description="Time after which a call of the handler is ended by killing its process, in seconds. Not set: "
+        "never.",
+    )
+    slow_after: Seconds | None = Field(
+        default=None, description="Time after which a call of the handler is logged as slow, in seconds."
+    )
     buffer_size: Count | None = Field(
         default=None,
         description="Most events in flight at one worker; one whose handler is slow gets fewer.",
     )
     max_size: Count | None = Field(
         default=None, description="Most unfinished events of the subscription held in memory, over all its workers."
+    )
+    max_bytes: Count | None = Field(
+        default=None,
+        description="Most bytes of unfinished events held in memory, over all its workers; one event may exceed it.",
     )
     checkpoint_threshold: Count | None = Field(
         default=None, description="Finished events after which a checkpoint is written at once."
@@ -229,8 +273,30 @@ class SubscriptionConfig(_Table):
     retry_backoff_max: SecondsOrZero | None = Field(
         default=None, description="Longest wait between two attempts, in seconds."
     )
-    on_exhausted: Literal["halt", "skip"] | None = Field(
-        default=None, description="`halt` stops the subscription at the event, `skip` goes on without it."
+    max_crashes: Count | None = Field(
+        default=None, description="Worker processes that may die of the same event before `on_exhausted` applies."
+    )
+    on_exhausted: Literal["halt", "park", "park_partition", "skip"] | None = Field(
+        default=None,
+        description="`halt` stops the subscription at the event; `park` sets the event aside and goes on; "
+        "`park_partition` also holds later events of its partition behind it, in order; `skip` goes on without it.",
+    )
+    max_parked: Count | None = Field(
+        default=None, description="Parked and held events of the subscription beyond which it halts."
+    )
+    max_parked_per_partition: Count | None = Field(default=None, description="The same for one partition.")
+    max_events_per_worker: Count | None = Field(
+        default=None,
+        description="Events after which a worker process is replaced by a fresh one. Not set: never.",
+    )
+    max_rss: Count | None = Field(
+        default=None,
+        description="Resident memory beyond which a worker process is replaced by a fresh one, in MiB. Not set: never.",
+    )
+    side_effects: Literal["always", "live_only"] | None = Field(
+        default=None,
+        description="`live_only`: the handler is not called for events that were stored before the subscription began, "
+        "or before it was reset.",
     )
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, StrictFloat, StrictInt
 from pydantic.fields import FieldInfo
 
 ENV_PREFIX: Final = "EVENTSTORE__"
@@ -68,6 +68,9 @@ _TextPattern = Field(pattern=r"^[^\x00]+$")
 
 Text = Annotated[str, _TextPattern, Kind("a text that is not empty")]
 Folders = Annotated[list[Text], Kind('a list of folders, such as ["src"]')]
+Texts = Annotated[list[Text], Kind('a list of texts, such as ["OrderPlaced"]')]
+Scalar = Annotated[str | StrictBool | StrictInt | StrictFloat, Kind("a text, a number, true or false")]
+Values = Annotated[dict[Text, Scalar], Kind('a table of paths and values, such as { "account.currency" = "EUR" }')]
 StoreUrl = Annotated[
     str, _TextPattern, AfterValidator(_check_store_url), Kind('"embedded:FOLDER" or "postgresql://user@host/database"')
 ]

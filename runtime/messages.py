@@ -34,9 +34,14 @@ class Attach(Message, frozen=True):
 
 
 class PeerExited(Message, frozen=True):
-    """after_exit: a peer's process is gone for certain (reaped); a new one may follow with `Attach`."""
+    """after_exit: a peer's process is gone for certain (reaped); a new one may follow with `Attach`.
+
+    Attributes:
+        died: How it died, such as "SIGKILL"; empty when it ended as it should.
+    """
 
     peer: str
+    died: str = ""
 
 
 class Stop(Message, frozen=True):
@@ -148,26 +153,41 @@ LockHolderToListener = Granted | Standby | CheckpointSaved | OwnershipLost
 
 
 class Deliver(Message, frozen=True):
-    """Handle these events, rows of the page statements, in this order; see `routing.effects.Deliver`."""
+    """Handle these events, rows of the page statements, in this order; see `routing.effects.Deliver`.
+
+    Attributes:
+        attempts: Attempt numbers of those events that must be called alone: tried before, or suspected of a crash.
+        replay_until: The highest event number that was handled before the subscription was reset; 0 if it never was.
+        live_after: Events up to this number were stored before the subscription began, or was reset.
+    """
 
     subscription_id: int
     epoch: int
     generation: int
     attempts: dict[int, int]
     rows: list[Row]
+    replay_until: int = 0
+    live_after: int = 0
 
 
 class Recall(Message, frozen=True):
     """Drop what is not begun; answered by `Recalled` after the event at hand."""
 
 
-ToWorker = Deliver | Recall
+class Renew(Message, frozen=True):
+    """End in order, so that a fresh process takes over: answer `Retiring` and do as it says."""
+
+
+ToWorker = Deliver | Recall | Renew
 
 # Worker to listener
 
 
 class WorkerReady(Message, frozen=True):
-    """The worker runs nothing and takes up to `wanted` events."""
+    """The worker runs nothing and takes up to `wanted` events.
+
+    The descriptor of its `at_hand.AtHand` page comes with this message, so that the listener knows what it died of.
+    """
 
     wanted: int
 
@@ -192,7 +212,11 @@ class Recalled(Message, frozen=True):
     """Nothing runs, nothing is buffered."""
 
 
-WorkerToListener = WorkerReady | Acked | Failed | Recalled
+class Retiring(Message, frozen=True):
+    """The worker wants to end between two events; it has dropped its buffer, and ends when `Recall` has come."""
+
+
+WorkerToListener = WorkerReady | Acked | Failed | Recalled | Retiring
 
 ChildRole = Literal["listener", "lock-holder", "worker", "monitor", "source"]
 """What a child does; a source appends events of its own, such as the demo's."""

@@ -22,6 +22,8 @@ class ExitCode(IntEnum):
     """Something broke; for a child: start it again after the back-off."""
     USAGE = 2
     """Wrong usage or configuration."""
+    RETIRED = 75
+    """A worker that ended in order to be replaced by a fresh process (sysexits' EX_TEMPFAIL)."""
     BOOT_FAILED = 78
     """It cannot start as configured (sysexits' EX_CONFIG); starting it again would not help."""
 
@@ -70,13 +72,17 @@ class ChildHistory:
         self.last_exit = describe_exit(exit_code)
         if exit_code == ExitCode.BOOT_FAILED:
             return GiveUp()
+        if exit_code == ExitCode.RETIRED:
+            return Restart(0.0)
         self.failures = 1 if lifetime >= policy.reset_after else self.failures + 1
         self.restarts += 1
         return Restart(policy.backoff.delay(self.failures, random))
 
 
 def describe_exit(exit_code: int) -> str:
-    """An exit in words: "exit code 1", "SIGKILL"."""
+    """An exit in words: "exit code 1", "SIGKILL", "retired"."""
+    if exit_code == ExitCode.RETIRED:
+        return "retired"
     if exit_code >= 0:
         return f"exit code {exit_code}"
     try:

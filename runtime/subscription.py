@@ -156,6 +156,8 @@ class RunningSubscription:
                 self.happened(inputs.Joined(subscriber, wanted))
             case messages.Recalled():
                 self.happened(inputs.Recalled(subscriber))
+            case messages.Retiring():
+                self.happened(inputs.Retiring(subscriber))
             case _:
                 assert_never(message)
 
@@ -268,5 +270,10 @@ def routing_options(subscription: Subscription) -> RoutingOptions:
         max_attempts=subscription.max_attempts,
         retry_backoff_min=subscription.retry_backoff_min,
         retry_backoff_max=subscription.retry_backoff_max,
+        max_bytes=subscription.max_bytes,
+        pinned=subscription.placement == "pinned",
+        max_crashes=subscription.max_crashes,
         on_exhausted=subscription.on_exhausted,
+        max_parked=subscription.max_parked,
+        max_parked_per_partition=subscription.max_parked_per_partition,
     )

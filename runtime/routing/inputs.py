@@ -11,7 +11,7 @@ import msgspec
 
 from .state import Entry, SubscriberId
 
-Verdict = Literal["error", "retry", "skip", "stop"]
+Verdict = Literal["error", "retry", "skip", "park", "stop"]
 """How a handler ended an event that it did not finish: an exception, or the outcome it asked for."""
 
 
@@ -100,6 +100,12 @@ class Failed(msgspec.Struct, frozen=True):
     jitter: float
 
 
+class Retiring(msgspec.Struct, frozen=True):
+    """A subscriber wants to end: it has dropped its buffer, runs nothing, and waits for `Recall` to do so."""
+
+    subscriber: SubscriberId
+
+
 class Halt(msgspec.Struct, frozen=True):
     """The subscription cannot go on at an event for a reason outside a handler, such as its partition function."""
 
@@ -148,6 +154,7 @@ Input = (
     | Left
     | Acked
     | Failed
+    | Retiring
     | Halt
     | Recalled
     | RetryDue

@@ -45,6 +45,7 @@ from .inputs import (
     PageRead,
     ReadFailed,
     Recalled,
+    Retiring,
     RetryDue,
 )
 from .retry import retry_delay
@@ -160,6 +161,8 @@ class SubscriptionMachine:
                 self._on_retry_due(message)
             case Recalled():
                 self._on_recalled(message)
+            case Retiring():
+                self._on_retiring(message)
             case Owned():
                 self._on_owned(message)
             case Disowned():
@@ -266,6 +269,13 @@ class SubscriptionMachine:
         if subscriber is not None:
             self._assignment.take_back(subscriber)
         self._stop_when_drained()
+
+    def _on_retiring(self, message: Retiring) -> None:
+        subscriber = self._assignment.subscriber(message.subscriber)
+        if subscriber is not None:
+            subscriber.capacity = 0
+            # Nothing is in flight there when it has answered, so that its exit harms no event.
+            self._recall(message.subscriber)
 
     def _finish(self, numbers: list[int]) -> None:
         if not numbers:

@@ -59,7 +59,13 @@ class RoutingOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_attempts: Calls of the handler with one event before `on_exhausted` applies (default 10).
         retry_backoff_min: Seconds before the second attempt (default 0.5); doubles for each further one.
         retry_backoff_max: Longest wait between attempts in seconds (default 60).
-        on_exhausted: "halt" stops the subscription at the event (default), "skip" goes on without it.
+        max_bytes: Most bytes held in memory and not finished (default 64 MiB); one event may exceed it.
+        pinned: True gives a partition to the same subscriber as long as the subscribers stay the same (default False).
+        max_crashes: Subscribers that may die of the same event before `on_exhausted` applies (default 2).
+        on_exhausted: "halt" stops the subscription at the event (default); "park" sets it aside; "park_partition" also
+            holds later events of its partition behind it; "skip" goes on without it.
+        max_parked: Parked and held events beyond which the subscription halts (default 10,000).
+        max_parked_per_partition: The same for one partition (default 1,000).
     """
 
     max_size: int = 5_000
@@ -69,7 +75,12 @@ class RoutingOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 10
     retry_backoff_min: float = 0.5
     retry_backoff_max: float = 60.0
-    on_exhausted: Literal["halt", "skip"] = "halt"
+    max_bytes: int = 67_108_864
+    pinned: bool = False
+    max_crashes: int = 2
+    on_exhausted: Literal["halt", "park", "park_partition", "skip"] = "halt"
+    max_parked: int = 10_000
+    max_parked_per_partition: int = 1_000
 
     @property
     def max_span(self) -> int:

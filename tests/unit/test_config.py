@@ -173,7 +173,7 @@ def test_bad_values_say_what_is_wanted(tmp_path: Path, table: str, line: str, ex
     [
         ('start_from = "begin"', 'give "origin" or "current" or an event number, 0 or more'),
         ("start_from = -1", 'give "origin" or "current" or an event number, 0 or more'),
-        ('on_exhausted = "park"', 'give "halt" or "skip"'),
+        ('on_exhausted = "ignore"', 'give "halt" or "park" or "park_partition" or "skip"'),
     ],
 )
 def test_bad_values_of_a_subscription_name_it(tmp_path: Path, line: str, expected: str) -> None:

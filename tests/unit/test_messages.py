@@ -24,6 +24,7 @@ WAYS = {
 EXAMPLES: list[Message] = [
     messages.Attach("worker:a:0", busy=True),
     messages.PeerExited("listener"),
+    messages.PeerExited("worker:a:0", "SIGKILL"),
     messages.Stop(),
     messages.NodeReport(b'{"node": "one"}'),
     messages.Ready(),
@@ -42,13 +43,15 @@ EXAMPLES: list[Message] = [
     messages.CheckpointSaved("a", 3, 17),
     messages.OwnershipLost("a", 3),
     messages.Deliver(1, 2, 3, {7: 4}, [ROW]),
-    messages.Deliver(1, 2, 0, {}, []),
+    messages.Deliver(1, 2, 0, {}, [], 4, 5),
     messages.Recall(),
+    messages.Renew(),
     messages.WorkerReady(100),
     messages.Acked([1, 2, 2**62], 7),
     messages.Failed(7, "error", "ValueError: out of temper ☃", None),
     messages.Failed(7, "retry", "later", 0.5),
     messages.Recalled(),
+    messages.Retiring(),
 ]
 
 

@@ -71,7 +71,10 @@ def test_values_commented_out_in_the_template_are_the_defaults(tmp_path: Path) -
     assert _comparable(config) == _comparable(RuntimeConfig())
     shown = config.subscriptions[0].model_dump(exclude={"name", "handler", *_set_in_template()})
     defaults = {field.name: field.default for field in msgspec.structs.fields(Subscription)}
-    assert shown == {name: defaults[name] for name in shown}
+    # What is not set by default can only be shown by an example.
+    comparable = {name: value for name, value in shown.items() if defaults[name] not in (None, (), msgspec.NODEFAULT)}
+    assert len(comparable) > 10
+    assert comparable == {name: defaults[name] for name in comparable}
 
 
 def test_every_package_imported_is_declared() -> None:

@@ -10,7 +10,7 @@ from eventstore.runtime.backoff import Backoff
 from eventstore.runtime.restart import ChildHistory, ExitCode, GiveUp, Restart, RestartPolicy, describe_exit
 
 POLICY = RestartPolicy(backoff=Backoff(minimum=1, maximum=8, jitter=0), reset_after=60)
-exits = st.integers(-64, 255).filter(lambda code: code != ExitCode.BOOT_FAILED)
+exits = st.integers(-64, 255).filter(lambda code: code not in (ExitCode.BOOT_FAILED, ExitCode.RETIRED))
 
 
 def test_exits_in_a_row_wait_longer_and_longer() -> None:
@@ -61,4 +61,13 @@ def test_an_exit_in_words(exit_code: int, words: str) -> None:
 
 
 def test_exit_codes_are_part_of_the_interface() -> None:
-    assert {code.name: code.value for code in ExitCode} == {"OK": 0, "FAILED": 1, "USAGE": 2, "BOOT_FAILED": 78}
+    expected = {"OK": 0, "FAILED": 1, "USAGE": 2, "RETIRED": 75, "BOOT_FAILED": 78}
+    assert {code.name: code.value for code in ExitCode} == expected
+
+
+def test_a_retired_worker_is_replaced_at_once_and_counts_as_no_failure() -> None:
+    history = ChildHistory()
+    history.on_exit(POLICY, 1, 0.5, 0.0)
+    assert history.on_exit(POLICY, ExitCode.RETIRED, 0.5, 0.9) == Restart(0.0)
+    assert (history.restarts, history.failures, history.last_exit) == (1, 1, "retired")
+    assert history.on_exit(POLICY, 1, 0.5, 0.0) == Restart(2)

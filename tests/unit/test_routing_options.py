@@ -20,7 +20,11 @@ def test_every_option_of_the_machine_reaches_it() -> None:
         "retry_backoff_min": 11.0,
         "retry_backoff_max": 12.0,
         "on_exhausted": "skip",
+        "max_bytes": 13,
+        "max_crashes": 14,
+        "max_parked": 15,
+        "max_parked_per_partition": 16,
     }
-    subscription = Subscription(name="s", handler="m:f", **given)  # type: ignore[arg-type]
-    assert routing_options(subscription) == RoutingOptions(page_size=7, **given)  # type: ignore[arg-type]
-    assert set(given) | {"page_size"} == set(RoutingOptions.__struct_fields__)
+    subscription = Subscription(name="s", handler="m:f", placement="pinned", **given)  # type: ignore[arg-type]
+    assert routing_options(subscription) == RoutingOptions(page_size=7, pinned=True, **given)  # type: ignore[arg-type]
+    assert set(given) | {"page_size", "pinned"} == set(RoutingOptions.__struct_fields__)
