@@ -64,8 +64,8 @@ class Actor(ABC):
     def on_attach(self, peer: str, channel_socket: socket.socket, busy: bool) -> None:  # noqa: B027
         """A fresh channel to a peer (after_restart)."""
 
-    def on_peer_exited(self, peer: str) -> None:  # noqa: B027
-        """A peer's process is gone (after_exit)."""
+    def on_peer_exited(self, peer: str, died: str) -> None:  # noqa: B027
+        """A peer's process is gone (after_exit); `died` says how it died, empty when it ended as it should."""
 
     def on_message(self, message: ToChild) -> None:  # noqa: B027
         """Any other control message."""
@@ -99,8 +99,8 @@ class Actor(ABC):
             match message:
                 case Attach(peer=peer, busy=busy):
                     self.on_attach(peer, socket.socket(fileno=self.control.take_descriptor()), busy)
-                case PeerExited(peer=peer):
-                    self.on_peer_exited(peer)
+                case PeerExited(peer=peer, died=died):
+                    self.on_peer_exited(peer, died)
                 case Stop():
                     self.on_stop()
                 case _:

@@ -146,6 +146,11 @@ class Channel(Generic[Incoming]):
             os.set_inheritable(descriptor, False)
             self._descriptors.append(descriptor)
 
+    @property
+    def has_descriptor(self) -> bool:
+        """True where a descriptor came that nobody has taken."""
+        return bool(self._descriptors)
+
     def take_descriptor(self) -> int:
         """The next descriptor that came with a message, in order of arrival; the caller closes it."""
         return self._descriptors.popleft()

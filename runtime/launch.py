@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import structlog
 
@@ -65,6 +66,7 @@ def plan_node(config: RuntimeConfig, store: StorePlan) -> NodePlan:
     backoff = Backoff(minimum=restart.backoff_min, maximum=restart.backoff_max, jitter=restart.jitter)
     return NodePlan(
         node=node.name,
+        run=uuid4().hex,
         store=store,
         subscriptions=_distinct(inspect_handlers(node.start_method, node.python_path, handlers)),
         python_path=tuple(node.python_path),

@@ -17,6 +17,8 @@ import psycopg
 
 from ..handlers.resolve import extend_path
 from ..store.connection import run
+from ..store.control import CHANGED
+from ..store.delivery import DueParked, due_parked_events
 from ..store.errors import InvalidNotification
 from ..store.listening import listen, take_notifications
 from ..store.notifications import channel as events_channel
@@ -28,19 +30,26 @@ from ..store.serializer import JsonSerializer
 from ..store.sql import Statements
 from ..store.streams import stream_heads
 from .actor import Actor
+from .at_hand import AtHand
 from .channel import Channel
 from .database import connect_to
 from .messages import (
     Acquire,
+    AttemptsSaved,
     CheckpointSaved,
     Drained,
+    EventsParked,
+    EventsUnparked,
     Granted,
     LockHolderToListener,
     Message,
     OwnershipLost,
+    Recheck,
     Release,
     Standby,
+    TermsChanged,
     TryNow,
+    WorkerReady,
     WorkerToListener,
 )
 from .partition_keys import row_key
@@ -64,8 +73,9 @@ class Listener(Actor):
         self._subscriptions: dict[str, RunningSubscription] = {}
         self._by_stream: dict[str, list[RunningSubscription]] = defaultdict(list)
         self._lock_holder: Channel[LockHolderToListener] | None = None
-        self._workers: dict[str, SubscriberId] = {}
+        self._workers: dict[str, tuple[str, int]] = {}
         self._channels: dict[SubscriberId, Channel[WorkerToListener]] = {}
+        self._at_hand: dict[SubscriberId, AtHand] = {}
         self._incarnations = itertools.count(1)
         self._notifications = 0
         self._undrained: set[str] = set()
@@ -116,11 +126,13 @@ class Listener(Actor):
         """Takes all notifications that have come; many for one stream lead to one read."""
         assert self._listening is not None
         heads: dict[str, int] = {}
-        released = False
+        released = changed = False
         for channel, payload in take_notifications(self._listening):
             self._notifications += 1
             if channel == runtime_channel(self.plan.store.schema):
-                released = True
+                # Locks were released, or operators changed something; a message too many costs one query.
+                released = released or payload != CHANGED
+                changed = changed or payload == CHANGED
                 continue
             try:
                 notification = parse(payload)
@@ -132,6 +144,8 @@ class Listener(Actor):
                 heads[notification.stream_uuid] = max(known, notification.last_version)
         if released:
             self.to_lock_holder(TryNow())
+        if changed:
+            self.to_lock_holder(Recheck())
         self._appended(heads)
 
     def _poll(self) -> None:
@@ -175,6 +189,10 @@ class Listener(Actor):
                     subscription.standby(message)
                 case CheckpointSaved():
                     subscription.checkpoint_saved(message)
+                case TermsChanged(terms=terms):
+                    subscription.terms_changed(terms)
+                case AttemptsSaved() | EventsParked() | EventsUnparked():
+                    subscription.stored(message)
                 case OwnershipLost():
                     subscription.ownership_lost(message)
         if channel.closed:
@@ -194,15 +212,17 @@ class Listener(Actor):
         self.loop.add_channel(channel, lambda: self._read_worker(subscription, subscriber, channel))
 
     def _read_worker(
-        self, subscription: RunningSubscription, subscriber: SubscriberId, channel: Channel[WorkerToListener]
+        self, subscription: RunningSubscription, subscriber: tuple[str, int], channel: Channel[WorkerToListener]
     ) -> None:
         for message in channel.receive():
+            if isinstance(message, WorkerReady) and channel.has_descriptor:
+                self._at_hand[subscriber] = AtHand(channel.take_descriptor())
             subscription.from_worker(subscriber, message)
         if channel.closed:
             # What it had goes back only when the supervisor says that the process is gone for certain.
             self.loop.remove_channel(channel)
 
-    def _leave_worker(self, peer: str) -> None:
+    def _leave_worker(self, peer: str, died: str = "") -> None:
         subscriber = self._workers.pop(peer, None)
         if subscriber is None:
             return
@@ -211,7 +231,11 @@ class Listener(Actor):
             # What it sent before it died is true: acks in the channel are not lost with it.
             self._read_worker(self._subscription_of(peer), subscriber, channel)
         self.loop.remove_channel(channel)
-        self._subscription_of(peer).happened(inputs.Left(subscriber))
+        page = self._at_hand.pop(subscriber, None)
+        at_hand = page.read() if page is not None else None
+        if page is not None:
+            page.close()
+        self._subscription_of(peer).left(subscriber, died, at_hand)
 
     def _subscription_of(self, peer: str) -> RunningSubscription:
         return self._subscriptions[peer.removeprefix("worker:").rpartition(":")[0]]
@@ -225,12 +249,12 @@ class Listener(Actor):
         else:
             self._attach_worker(peer, channel_socket, busy)
 
-    def on_peer_exited(self, peer: str) -> None:
+    def on_peer_exited(self, peer: str, died: str) -> None:
         """A lock-holder or worker is gone: what it held goes back."""
         if peer == "lock-holder":
             self._leave_lock_holder()
         else:
-            self._leave_worker(peer)
+            self._leave_worker(peer, died)
 
     def on_stop(self) -> None:
         """Drains every subscription: no more deliveries, last checkpoints, then the end."""
@@ -240,6 +264,11 @@ class Listener(Actor):
             subscription.happened(inputs.Drain())
 
     # What the subscriptions need
+
+    def read_parked(self, subscription_id: int, limit: int) -> list[DueParked]:
+        """Parked events of a subscription that are due."""
+        assert self._reading is not None
+        return run(self._reading, due_parked_events(self._statements, subscription_id, limit))
 
     def call_later(self, seconds: float, callback: Any) -> object:
         """Runs a callback once after so many seconds."""

@@ -15,6 +15,18 @@ import psycopg
 
 from ..handlers.resolve import Subscription
 from ..store.connection import run
+from ..store.delivery import (
+    clear_halt,
+    list_attempts,
+    park_events,
+    parked_numbers,
+    parked_partitions,
+    release_owners,
+    save_attempts,
+    save_halt,
+    subscription_terms,
+    unpark_events,
+)
 from ..store.errors import SubscriptionNotFound
 from ..store.listening import check_alive
 from ..store.notifications import runtime_channel
@@ -36,14 +48,24 @@ from .database import connect_to
 from .loop import Timer
 from .messages import (
     Acquire,
+    AttemptsSaved,
     CheckpointSaved,
+    EventsParked,
+    EventsUnparked,
     Granted,
+    LockHolderToListener,
     OwnershipLost,
+    ParkEvents,
+    Recheck,
     Release,
+    SaveAttempts,
     SaveCheckpoint,
+    SaveHalt,
     Standby,
+    TermsChanged,
     ToLockHolder,
     TryNow,
+    UnparkEvents,
 )
 from .plan import NodePlan
 
@@ -55,6 +77,7 @@ class Lock:
         self.subscription = subscription
         self.subscription_id = subscription_id
         self.held = False
+        self.epoch = 0
 
 
 class LockHolder(Actor):
@@ -76,6 +99,7 @@ class LockHolder(Actor):
         self._connection = connection
         self._statements = Statements(self.plan.store.schema, check(connection, self.plan.store.schema))
         self.loop.watch(connection.fileno(), lambda: check_alive(connection))
+        self.loop.call_every(self.plan.poll_interval, self._recheck)
         return ""
 
     def close(self) -> None:
@@ -96,7 +120,7 @@ class LockHolder(Actor):
         self._listener = Channel(channel_socket, ToLockHolder)
         self.loop.add_channel(self._listener, self._read_listener)
 
-    def on_peer_exited(self, peer: str) -> None:
+    def on_peer_exited(self, peer: str, died: str) -> None:
         """The listener is gone; its successor takes over under new epochs."""
         self._leave_listener()
 
@@ -117,6 +141,10 @@ class LockHolder(Actor):
             match message:
                 case SaveCheckpoint():
                     self._save(message)
+                case SaveAttempts() | ParkEvents() | UnparkEvents() | SaveHalt():
+                    self._store(message)
+                case Recheck():
+                    self._recheck()
                 case Acquire(subscription=name):
                     wanted.append(self._want(name))
                 case TryNow():
@@ -125,13 +153,14 @@ class LockHolder(Actor):
                 case Release(subscription=name):
                     lock = self._locks.pop(name, None)
                     if lock is not None and lock.held:
+                        run(self._session, release_owners(self._statements, {lock.subscription_id: lock.epoch}))
                         self._release([lock])
         if wanted:
             self._try(wanted)
         if channel.closed:
             self._leave_listener()
 
-    def _tell(self, message: Granted | Standby | CheckpointSaved | OwnershipLost) -> None:
+    def _tell(self, message: LockHolderToListener) -> None:
         if self._listener is not None:
             self._listener.send(message)
 
@@ -166,14 +195,52 @@ class LockHolder(Actor):
             self._stand_by(standby)
 
     def _begin_epoch(self, lock: Lock) -> None:
+        """Begins an epoch under a lock that is held, and hands over what the database remembers."""
+        session, statements, number = self._session, self._statements, lock.subscription_id
         try:
-            begun = run(self._session, begin_epoch(self._statements, lock.subscription_id, self.plan.node))
+            begun = run(session, begin_epoch(statements, number, self.plan.node, run=self.plan.run))
         except SubscriptionNotFound:
             self._lose(lock, 0)
             return
+        if begun.released:
+            # After an orderly end somebody may have mended what it halted at; after a crash it stays halted.
+            run(session, clear_halt(statements, number))
+        terms = run(session, subscription_terms(statements, [number])).get(number)
+        if terms is None:
+            self._lose(lock, begun.epoch)
+            return
+        after = begun.last_seen or 0
+        lock.epoch = begun.epoch
         name = lock.subscription.name
         self.log.info("subscription_owned", subscription=name, epoch=begun.epoch, last_seen=begun.last_seen)
-        self._tell(Granted(name, lock.subscription_id, begun.epoch, begun.last_seen))
+        self._tell(
+            Granted(
+                name,
+                number,
+                begun.epoch,
+                begun.last_seen,
+                terms,
+                run(session, list_attempts(statements, number, after)),
+                run(session, parked_numbers(statements, number, after)) if terms.parked else [],
+                run(session, parked_partitions(statements, number)) if terms.parked else {},
+                begun.unclean,
+            )
+        )
+
+    def _recheck(self) -> None:
+        """Tells what operators want of the subscriptions held here; whose epoch one has ended begins anew."""
+        held = [lock for lock in self._locks.values() if lock.held]
+        if not held or self._listener is None:
+            return
+        terms = run(self._session, subscription_terms(self._statements, [lock.subscription_id for lock in held]))
+        for lock in held:
+            found = terms.get(lock.subscription_id)
+            if found is None:
+                self._lose(lock, lock.epoch)
+            elif found.epoch != lock.epoch:
+                self._begin_epoch(lock)
+            else:
+                self._tell(TermsChanged(lock.subscription.name, found))
 
     def _stand_by(self, locks: list[Lock]) -> None:
         """Says who owns them, and tries again: soon at first, since a dead session frees its locks at once."""
@@ -215,7 +282,36 @@ class LockHolder(Actor):
         if result.fence_held:
             self._tell(CheckpointSaved(message.subscription, message.epoch, message.position))
         else:
-            self._lose(lock, message.epoch)
+            self._fenced(lock, message.epoch)
+
+    def _store(self, message: SaveAttempts | ParkEvents | UnparkEvents | SaveHalt) -> None:
+        lock = self._locks.get(message.subscription)
+        if lock is None or not lock.held:
+            self._tell(OwnershipLost(message.subscription, message.epoch))
+            return
+        name, epoch, statements, number = message.subscription, message.epoch, self._statements, lock.subscription_id
+        match message:
+            case SaveAttempts(attempts=attempts):
+                fence_held = run(self._session, save_attempts(statements, number, epoch, attempts))
+                answer: LockHolderToListener | None = AttemptsSaved(name, epoch, [a.number for a in attempts])
+            case ParkEvents(events=events):
+                fence_held = run(self._session, park_events(statements, number, epoch, events))
+                answer = EventsParked(name, epoch, [event.number for event in events])
+            case UnparkEvents(numbers=numbers):
+                fence_held = run(self._session, unpark_events(statements, number, epoch, numbers))
+                answer = EventsUnparked(name, epoch, numbers)
+            case SaveHalt(number=event_number, reason=reason):
+                fence_held = run(self._session, save_halt(statements, number, epoch, event_number, reason))
+                answer = None
+        if not fence_held:
+            self._fenced(lock, epoch)
+        elif answer is not None:
+            self._tell(answer)
+
+    def _fenced(self, lock: Lock, epoch: int) -> None:
+        """An epoch has ended though its lock is held: an operator ended it, or the subscription was deleted."""
+        if epoch == lock.epoch:
+            self._begin_epoch(lock)
 
     def _lose(self, lock: Lock, epoch: int) -> None:
         """The epoch is not ours, or the subscription was deleted: forget the lock; the listener may ask again."""

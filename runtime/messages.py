@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from ..store.delivery_types import Attempt, ParkedEvent, ParkedRows, Terms, Tried
 from ..store.rows import Row
 from .routing.inputs import Verdict
 
@@ -100,8 +101,45 @@ class SaveCheckpoint(Message, frozen=True):
     position: int
 
 
+class SaveAttempts(Message, frozen=True):
+    """Store how often events were tried; answered by `AttemptsSaved` or `OwnershipLost`."""
+
+    subscription: str
+    epoch: int
+    attempts: list[Attempt]
+
+
+class ParkEvents(Message, frozen=True):
+    """Store events as parked; answered by `EventsParked` or `OwnershipLost`."""
+
+    subscription: str
+    epoch: int
+    events: list[ParkedEvent]
+
+
+class UnparkEvents(Message, frozen=True):
+    """Remove parked events that are done with; answered by `EventsUnparked` or `OwnershipLost`."""
+
+    subscription: str
+    epoch: int
+    numbers: list[int]
+
+
+class SaveHalt(Message, frozen=True):
+    """Store where and why the subscription halted; answered by nothing, or by `OwnershipLost`."""
+
+    subscription: str
+    epoch: int
+    number: int
+    reason: str
+
+
+class Recheck(Message, frozen=True):
+    """Operators may have changed something: look at the terms of what is held; answered by `TermsChanged`."""
+
+
 class Release(Message, frozen=True):
-    """Give the subscription back and do not try again."""
+    """Give the subscription back and do not try again; all that was begun is finished."""
 
     subscription: str
 
@@ -110,18 +148,40 @@ class TryNow(Message, frozen=True):
     """A lock was released somewhere: try the ones on standby at once."""
 
 
-ToLockHolder = Acquire | SaveCheckpoint | Release | TryNow
+ToLockHolder = (
+    Acquire | SaveCheckpoint | SaveAttempts | ParkEvents | UnparkEvents | SaveHalt | Recheck | Release | TryNow
+)
 
 # Lock-holder to listener
 
 
 class Granted(Message, frozen=True):
-    """This node owns the subscription under a new epoch; it goes on after `last_seen`."""
+    """This node owns the subscription under a new epoch; it goes on after `last_seen`.
+
+    Attributes:
+        terms: What operators and owners left.
+        tried: What is remembered of events above the checkpoint.
+        parked_numbers: Parked events above the checkpoint.
+        partitions: The partitions that have parked events.
+        unclean: How many owners in a row ended without order and without progress.
+    """
 
     subscription: str
     subscription_id: int
     epoch: int
     last_seen: int | None
+    terms: Terms
+    tried: dict[int, Tried] = {}
+    parked_numbers: list[int] = []
+    partitions: dict[str, ParkedRows] = {}
+    unclean: int = 0
+
+
+class TermsChanged(Message, frozen=True):
+    """What holds for an owned subscription now; it may be the same as before."""
+
+    subscription: str
+    terms: Terms
 
 
 class Standby(Message, frozen=True):
@@ -140,6 +200,30 @@ class CheckpointSaved(Message, frozen=True):
     position: int
 
 
+class AttemptsSaved(Message, frozen=True):
+    """The attempts of these events are stored."""
+
+    subscription: str
+    epoch: int
+    numbers: list[int]
+
+
+class EventsParked(Message, frozen=True):
+    """These events are stored as parked."""
+
+    subscription: str
+    epoch: int
+    numbers: list[int]
+
+
+class EventsUnparked(Message, frozen=True):
+    """The rows of these parked events are removed."""
+
+    subscription: str
+    epoch: int
+    numbers: list[int]
+
+
 class OwnershipLost(Message, frozen=True):
     """The epoch is not the newest any more: another node took over, or the subscription was deleted."""
 
@@ -147,7 +231,9 @@ class OwnershipLost(Message, frozen=True):
     epoch: int
 
 
-LockHolderToListener = Granted | Standby | CheckpointSaved | OwnershipLost
+LockHolderToListener = (
+    Granted | TermsChanged | Standby | CheckpointSaved | AttemptsSaved | EventsParked | EventsUnparked | OwnershipLost
+)
 
 # Listener to worker
 

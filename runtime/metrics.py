@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-STATES = ("waiting", "catching_up", "live", "draining", "halted", "stopped", "failed")
+STATES = ("waiting", "catching_up", "live", "paused", "draining", "halted", "stopped", "failed")
 """The values of the label `state` of `eventstore_subscription_state`."""
 
 NODE_GAUGES: dict[str, str] = {
@@ -31,6 +31,7 @@ SUBSCRIPTION_GAUGES: dict[str, str] = {
     "eventstore_subscription_in_flight": "Events delivered to workers and not finished.",
     "eventstore_subscription_buffered": "Events in memory and not finished, in flight included.",
     "eventstore_subscription_retrying": "Events that failed and wait for another attempt.",
+    "eventstore_subscription_parked": "Parked events, those held behind others included.",
     "eventstore_subscription_workers": "Workers that are ready.",
     "eventstore_subscription_state": "1 for the state the subscription is in, 0 for the others.",
 }
@@ -38,6 +39,7 @@ SUBSCRIPTION_COUNTERS: dict[str, str] = {
     "eventstore_events_finished": "Events finished: handled, or skipped.",
     "eventstore_handler_failures": "Calls of the handler that ended in an exception.",
     "eventstore_events_skipped": "Events left out for good.",
+    "eventstore_worker_crashes": "Workers that died of an event.",
 }
 CHILD_GAUGES: dict[str, str] = {"eventstore_process_up": "1 while the process runs."}
 CHILD_COUNTERS: dict[str, str] = {"eventstore_process_restarts": "Restarts of the process."}
@@ -79,10 +81,12 @@ def _subscription_metrics(subscriptions: Iterable[dict[str, Any]]) -> Iterator[M
                 "eventstore_subscription_in_flight": s["in_flight"],
                 "eventstore_subscription_buffered": s["buffered"],
                 "eventstore_subscription_retrying": len(s["retrying"]),
+                "eventstore_subscription_parked": s["parked"],
                 "eventstore_subscription_workers": s["workers"],
                 "eventstore_events_finished": s["finished"],
                 "eventstore_handler_failures": s["failures"],
                 "eventstore_events_skipped": s["skipped"],
+                "eventstore_worker_crashes": s["crashes"],
             },
         )
         for s in subscriptions

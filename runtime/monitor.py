@@ -121,7 +121,7 @@ def _why_not_ready(status: dict[str, Any]) -> str:
         if child["state"] not in ("running", "finished"):
             return f"process {child['name']} is {child['state']}: {child['reason'] or 'just started'}"
     for subscription in status["subscriptions"]:
-        if subscription["state"] not in ("waiting", "catching_up", "live"):
+        if subscription["state"] not in ("waiting", "catching_up", "live", "paused"):
             return f"subscription {subscription['name']} is {subscription['state']}: {subscription['reason']}"
     return str(status["state"])
 

@@ -45,6 +45,8 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the processes of a node need to know. Durations in seconds."""
 
     node: str
+    run: str = ""
+    """Names this run of the node, so that the database can tell a restart of its processes from one of the node."""
     store: StorePlan
     subscriptions: tuple[Subscription, ...]
     python_path: tuple[str, ...] = ()

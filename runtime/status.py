@@ -24,6 +24,8 @@ class SubscriptionReport(msgspec.Struct, frozen=True, kw_only=True):
         finished: Events finished since this listener process started.
         failures: Calls of the handler that ended in an exception, since this listener process started.
         skipped: Events left out for good, since this listener process started.
+        crashes: Workers that died of an event, since this listener process started.
+        parked: Parked events, held ones included.
         workers: Workers that are ready.
         idle: True when everything is read, finished and checkpointed.
     """
@@ -42,6 +44,8 @@ class SubscriptionReport(msgspec.Struct, frozen=True, kw_only=True):
     finished: int = 0
     failures: int = 0
     skipped: int = 0
+    crashes: int = 0
+    parked: int = 0
     workers: int = 0
     idle: bool = False
 

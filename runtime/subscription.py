@@ -10,10 +10,13 @@ import random
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, assert_never
+from uuid import UUID
 
 import structlog
 
 from ..handlers.resolve import Subscription
+from ..store.delivery import DueParked
+from ..store.delivery_types import ParkedEvent, Terms
 from ..store.rows import Row
 from . import messages
 from .messages import Message, WorkerToListener
@@ -24,15 +27,19 @@ from .routing.effects import (
     Deliver,
     Drained,
     Effect,
-    Halted,
+    Park,
     Read,
+    ReadParked,
     Recall,
     SaveCheckpoint,
     Skipped,
     StartCheckpointTimer,
     StartRetryTimer,
+    StoreAttempts,
+    Unpark,
 )
-from .routing.state import SubscriberId
+from .routing.parking import Parking
+from .routing.state import Halted, SubscriberId
 from .status import SubscriptionReport
 
 
@@ -40,6 +47,10 @@ class Surroundings(Protocol):
     """What a subscription needs of the listener."""
 
     reader: PageReader
+
+    def read_parked(self, subscription_id: int, limit: int) -> list[DueParked]:
+        """Parked events of a subscription that are due."""
+        ...
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
         """Runs a callback once after so many seconds."""
@@ -81,8 +92,12 @@ class RunningSubscription:
         self._owner = ""
         self._standby_last_seen: int | None = None
         self._head: int | None = None
+        self._terms = Terms(0, 0, False, None, None, 0, 0, 0, False)
+        self._subscribers: set[tuple[str, int]] = set()
         self._failures = 0
         self._skipped = 0
+        self._parked = 0
+        self._deaths = 0
         self._inputs: deque[inputs.Input] = deque()
         self._performing = False
 
@@ -109,11 +124,52 @@ class RunningSubscription:
 
     def granted(self, message: messages.Granted) -> None:
         """This node owns the subscription."""
+        terms = message.terms
+        begins_anew = self.machine.phase not in (Phase.WAITING, Phase.DRAINING, Phase.STOPPED)
         self._subscription_id = message.subscription_id
         self._owner = ""
-        self.happened(inputs.Owned(message.epoch, message.last_seen))
+        self._terms = terms
+        halted = None if terms.halted_at is None else Halted(terms.halted_at, terms.halted_reason or "")
+        self.happened(
+            inputs.Owned(
+                message.epoch,
+                message.last_seen,
+                paused=terms.paused,
+                halted=halted,
+                tried=message.tried,
+                parked=terms.parked,
+                parked_numbers=message.parked_numbers,
+                partitions=message.partitions,
+                unclean=message.unclean,
+            )
+        )
         if self._head is not None:
             self.happened(inputs.Appended(self._head))
+        if terms.parked_due:
+            self._read_parked()
+        if begins_anew:
+            # What handlers keep in memory belongs to what an operator has just ended.
+            for subscriber in self._subscribers:
+                self._around.to_worker(subscriber, messages.Renew())
+
+    def terms_changed(self, terms: Terms) -> None:
+        """What operators want of it; it may be the same as before."""
+        self._terms = terms
+        self.happened(inputs.Pause(terms.paused))
+        if terms.parked_due:
+            self._read_parked()
+
+    def stored(self, message: messages.AttemptsSaved | messages.EventsParked | messages.EventsUnparked) -> None:
+        """The database confirmed what was to be stored of events."""
+        if message.epoch != self.machine.epoch:
+            return
+        match message:
+            case messages.AttemptsSaved(numbers=numbers):
+                self.happened(inputs.AttemptsSaved(numbers))
+            case messages.EventsParked(numbers=numbers):
+                self.happened(inputs.ParkSaved(numbers))
+            case messages.EventsUnparked(numbers=numbers):
+                self.happened(inputs.Unparked(numbers))
 
     def standby(self, message: messages.Standby) -> None:
         """Another node owns it."""
@@ -141,7 +197,7 @@ class RunningSubscription:
         self._head = max(position, self._head or 0)
         self.happened(inputs.Appended(position))
 
-    def from_worker(self, subscriber: SubscriberId, message: WorkerToListener) -> None:
+    def from_worker(self, subscriber: tuple[str, int], message: WorkerToListener) -> None:
         """A worker reported."""
         match message:
             case messages.Acked(numbers=numbers, wanted=wanted):
@@ -153,13 +209,36 @@ class RunningSubscription:
                     inputs.Failed(subscriber, message.number, message.verdict, message.reason, message.after, jitter)
                 )
             case messages.WorkerReady(wanted=wanted):
-                self.happened(inputs.Joined(subscriber, wanted))
+                self._subscribers.add(subscriber)
+                self.happened(inputs.Joined(subscriber, wanted, slot=subscriber[0]))
             case messages.Recalled():
                 self.happened(inputs.Recalled(subscriber))
             case messages.Retiring():
                 self.happened(inputs.Retiring(subscriber))
             case _:
                 assert_never(message)
+
+    def left(self, subscriber: tuple[str, int], died: str, at_hand: tuple[int, int, float] | None) -> None:
+        """A worker is gone for certain.
+
+        Args:
+            subscriber: The worker.
+            died: How it died; empty when it ended as it should.
+            at_hand: What it was at: the first and the last event, and since when.
+        """
+        self._subscribers.discard(subscriber)
+        if not died or at_hand is None:
+            self.happened(inputs.Left(subscriber))
+            return
+        first, last, _ = at_hand
+        reason = f"the worker died of it ({died})"
+        if died == "SIGALRM" and self.subscription.timeout is not None:
+            reason = f"the handler took longer than timeout = {self.subscription.timeout:g} s, so its worker was ended"
+        self._deaths += 1
+        self._log.error("worker_died_of_event", event_number=first, reason=reason)
+        one_by_one = not self.subscription.transactional and self.subscription.batch_size is None
+        jitter = random.random()  # noqa: S311
+        self.happened(inputs.Died(subscriber, first, last, one_by_one, reason, jitter))
 
     # What to do
 
@@ -168,7 +247,15 @@ class RunningSubscription:
             case Deliver():
                 rows = [entry.payload for entry in effect.entries]
                 epoch, attempts = self.machine.epoch, effect.attempts
-                message = messages.Deliver(self._subscription_id, epoch, effect.generation, attempts, rows)
+                message = messages.Deliver(
+                    self._subscription_id,
+                    epoch,
+                    effect.generation,
+                    attempts,
+                    rows,
+                    self._terms.replay_until,
+                    self._terms.live_after,
+                )
                 self._around.to_worker(effect.subscriber, message)
             case Read():
                 self._read(effect)
@@ -180,11 +267,18 @@ class RunningSubscription:
                 self._around.call_later(seconds, lambda: self.happened(inputs.CheckpointDue()))
             case StartRetryTimer():
                 self._retry_later(effect)
+            case StoreAttempts() | Park() | Unpark():
+                self._store(effect)
+            case ReadParked():
+                self._read_parked()
             case Skipped(number=number, reason=reason):
                 self._skipped += 1
                 self._log.warning("event_skipped", event_number=number, reason=reason)
             case Halted(number=number, reason=reason):
                 self._log.error("subscription_halted", event_number=number, reason=reason)
+                self._around.to_lock_holder(
+                    messages.SaveHalt(self.subscription.name, self.machine.epoch, number, reason)
+                )
             case Drained():
                 self._around.drained(self.subscription.name)
             case _:
@@ -199,6 +293,58 @@ class RunningSubscription:
         scanned_to = entries[-1].number if entries else effect.after
         self.happened(inputs.PageRead(effect.serial, entries, scanned_to, complete=False))
         self.happened(halt)
+
+    def _store(self, effect: StoreAttempts | Park | Unpark) -> None:
+        name, epoch = self.subscription.name, self.machine.epoch
+        match effect:
+            case StoreAttempts(attempts=attempts):
+                self._around.to_lock_holder(messages.SaveAttempts(name, epoch, attempts))
+            case Park(events=events):
+                self._park(events)
+            case Unpark(numbers=numbers):
+                self._around.to_lock_holder(messages.UnparkEvents(name, epoch, numbers))
+
+    def _park(self, parkings: list[Parking]) -> None:
+        for parking in parkings:
+            if parking.state == "parked":
+                self._parked += 1
+                self._log.warning(
+                    "event_parked",
+                    event_number=parking.entry.number,
+                    partition=parking.partition,
+                    attempts=parking.attempts,
+                    reason=parking.reason,
+                )
+        events = [
+            ParkedEvent(
+                number=parking.entry.number,
+                event_id=UUID(bytes=bytes(parking.entry.payload[4])),
+                partition=parking.partition,
+                state=parking.state,
+                holds=parking.holds,
+                attempts=parking.attempts,
+                crashes=parking.crashes,
+                reason=parking.reason,
+            )
+            for parking in parkings
+        ]
+        self._around.to_lock_holder(messages.ParkEvents(self.subscription.name, self.machine.epoch, events))
+
+    def _read_parked(self) -> None:
+        """Takes up parked events that an operator wants to be handled or discarded."""
+        if self.machine.phase not in (Phase.CATCHING_UP, Phase.LIVE):
+            return
+        limit = self.machine.options.page_size
+        due = self._around.read_parked(self._subscription_id, limit)
+        if not due:
+            return
+        entries: list[Entry] = []
+        for parked in due:
+            # One that is discarded may have no event left to compute a key of.
+            key = parked.partition if parked.discard or self._key is None else self._key(parked.row)
+            entries.append(Entry(parked.row[0], key, parked.row, _size(parked.row)))
+        discarded = [parked.row[0] for parked in due if parked.discard]
+        self.happened(inputs.ParkedDue(entries, discarded, complete=len(due) < limit))
 
     def _retry_later(self, effect: StartRetryTimer) -> None:
         self._log.warning(
@@ -231,12 +377,16 @@ class RunningSubscription:
             finished=machine.finished_count,
             failures=self._failures,
             skipped=self._skipped,
+            crashes=self._deaths,
+            parked=machine.parked if owned else self._terms.parked,
             workers=machine.subscriber_count,
             idle=machine.idle,
         )
 
     def _reason(self) -> str:
         machine = self.machine
+        if machine.phase is Phase.PAUSED:
+            return "an operator paused it"
         if machine.phase is Phase.HALTED and machine.halted is not None:
             return f"halted at event {machine.halted.number}: {machine.halted.reason}"
         if machine.phase is Phase.WAITING:
@@ -247,7 +397,7 @@ class RunningSubscription:
 def entries_of(rows: list[Row], key: RowKey | None) -> tuple[list[Entry], inputs.Halt | None]:
     """The rows as entries, up to the first whose partition key cannot be had, and what to say of that one."""
     if key is None:
-        return [Entry(row[0], None, row) for row in rows], None
+        return [Entry(row[0], None, row, _size(row)) for row in rows], None
     entries: list[Entry] = []
     for row in rows:
         try:
@@ -256,8 +406,13 @@ def entries_of(rows: list[Row], key: RowKey | None) -> tuple[list[Entry], inputs
         except Exception as error:
             reason = f"partition_by failed with {type(error).__name__}: {error}"
             return entries, inputs.Halt(row[0], reason)
-        entries.append(Entry(row[0], found, row))
+        entries.append(Entry(row[0], found, row, _size(row)))
     return entries, None
+
+
+def _size(row: Row) -> int:
+    """The bytes of an event's data and metadata."""
+    return len(row[7]) + len(row[8] or b"")
 
 
 def routing_options(subscription: Subscription) -> RoutingOptions:

@@ -12,8 +12,8 @@ from .routing.state import Phase
 from .status import ChildStatus, ListenerReport, NodeStatus, SubscriptionReport
 from .version import version
 
-_COUNTERS = ("finished", "failures", "skipped")
-_HEALTHY = (Phase.WAITING, Phase.CATCHING_UP, Phase.LIVE)
+_COUNTERS = ("finished", "failures", "skipped", "crashes")
+_HEALTHY = (Phase.WAITING, Phase.CATCHING_UP, Phase.LIVE, Phase.PAUSED)
 
 
 class Totals:

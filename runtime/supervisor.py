@@ -33,7 +33,7 @@ from .messages import (
     ToSupervisor,
 )
 from .plan import NodePlan
-from .restart import ChildHistory, ExitCode, GiveUp, Restart
+from .restart import ChildHistory, ExitCode, GiveUp, Restart, describe_exit
 from .spawn import start_process
 from .status import ChildStatus, NodeStatus, status_json
 from .summary import Totals, summarize
@@ -244,8 +244,9 @@ class Supervisor:
         if child.spec.role == "listener":
             self._totals.keep(child.report)
             child.report = b""
+        died = "" if exit_code in (ExitCode.OK, ExitCode.RETIRED) else describe_exit(exit_code)
         for peer in self._peers(child):
-            peer.tell(PeerExited(child.spec.name))
+            peer.tell(PeerExited(child.spec.name, died))
         if self._stopping is not None:
             child.state = "stopped"
             self._stop_next()
@@ -258,6 +259,9 @@ class Supervisor:
             return
         decision = child.history.on_exit(self.plan.restart, exit_code, lifetime, random.random())  # noqa: S311
         match decision:
+            case Restart(delay=delay) if exit_code == ExitCode.RETIRED:
+                self._log.info("worker_retired", child=child.spec.name)
+                child.timer = self._loop.call_later(delay, lambda: self._start(child))
             case Restart(delay=delay):
                 child.state, child.reason = "backing_off", f"ended with {child.history.last_exit}"
                 self._log.warning(

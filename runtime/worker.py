@@ -74,7 +74,7 @@ class Worker(Actor):
         self.loop.add_channel(self._listener, self._read_listener)
         self._listener.send(WorkerReady(self._prefetch.wanted))
 
-    def on_peer_exited(self, peer: str) -> None:
+    def on_peer_exited(self, peer: str, died: str) -> None:
         """The listener is gone: what it delivered will be delivered again by the next one."""
         self._leave_listener()
 

@@ -22,10 +22,19 @@ SCHEMA_VERSION = (1, 3, 2)
 #: The older versions that `migrations.migrate` brings to it, oldest first.
 MIGRATED_FROM = ((1, 2, 0), (1, 3, 0))
 #: The version of the runtime's own tables.
-RUNTIME_VERSION = 1
+RUNTIME_VERSION = 2
 
 _TABLES = frozenset({"streams", "events", "stream_events", "subscriptions", "snapshots", "schema_migrations"})
-_RUNTIME_TABLES = frozenset({"runtime_migrations", "runtime_owners", "runtime_done_events"})
+_RUNTIME_TABLES = frozenset(
+    {
+        "runtime_migrations",
+        "runtime_owners",
+        "runtime_subscriptions",
+        "runtime_attempts",
+        "runtime_parked_events",
+        "runtime_done_events",
+    }
+)
 
 
 class Initialised(msgspec.Struct, frozen=True):

@@ -98,7 +98,9 @@ def unlock(statements: Statements, subscription_ids: Iterable[int]) -> Operation
     return dict(rows)
 
 
-def begin_epoch(statements: Statements, subscription_id: int, node: str, unit: int = 0) -> Operation[Ownership]:
+def begin_epoch(
+    statements: Statements, subscription_id: int, node: str, unit: int = 0, run: str = ""
+) -> Operation[Ownership]:
     """Begin a new epoch of a unit: from here on, writes of any earlier owner are refused.
 
     Waits for a checkpoint or transactional handler of the former owner that is being committed at this moment. Call it
@@ -109,11 +111,12 @@ def begin_epoch(statements: Statements, subscription_id: int, node: str, unit: i
         subscription_id: The subscription.
         node: The new owner's name, for `status`.
         unit: The unit of ownership, 0 while a subscription is one unit.
+        run: Names one run of the node; within it, an ownership that ends without order tells nothing of the events.
 
     Raises:
         SubscriptionNotFound: The subscription was deleted.
     """
-    rows = yield Query(statements["begin_epoch"], (subscription_id, unit, node))
+    rows = yield Query(statements["begin_epoch"], (subscription_id, unit, node, run))
     if not rows:
         raise SubscriptionNotFound("", f"#{subscription_id}")
     return Ownership(*rows[0])

@@ -192,10 +192,14 @@ class Ownership(msgspec.Struct, frozen=True):
     Attributes:
         epoch: Its number in the row of owners; every write of the owner carries it.
         last_seen: The checkpoint to go on from, None at the origin.
+        unclean: How many owners in a row ended without order and without any progress.
+        released: The last owner ended in order, or there was none.
     """
 
     epoch: int
     last_seen: int | None
+    unclean: int = 0
+    released: bool = True
 
 
 class CheckpointResult(msgspec.Struct, frozen=True):
@@ -224,6 +228,10 @@ class SubscriptionLag(msgspec.Struct, frozen=True):
         node: The unit's last owner, or None.
         epoch: The last owner's epoch, or None.
         is_locked: Some node, of either language, holds the subscription's lock at this moment.
+        paused: An operator paused it.
+        halted_at: The event number it halted at, None when it did not.
+        halted_reason: Why it halted, in one sentence, or None.
+        parked: Its parked events, held ones included.
     """
 
     subscription_id: int
@@ -236,3 +244,7 @@ class SubscriptionLag(msgspec.Struct, frozen=True):
     node: str | None
     epoch: int | None
     is_locked: bool
+    paused: bool = False
+    halted_at: int | None = None
+    halted_reason: str | None = None
+    parked: int = 0

@@ -23,15 +23,18 @@ from ..routing.effects import (
     Deliver,
     Drained,
     Effect,
-    Halted,
+    Park,
     Read,
+    ReadParked,
     Recall,
     SaveCheckpoint,
     Skipped,
     StartCheckpointTimer,
     StartRetryTimer,
+    StoreAttempts,
+    Unpark,
 )
-from ..routing.state import SubscriberId
+from ..routing.state import Halted, SubscriberId
 from .hearing import Heard
 from .inbox import Inbox
 from .options import SubscriptionOptions, routing_options
@@ -283,7 +286,7 @@ class Driver:
                 self._loop.call_later(seconds, lambda: self._step(inputs.CheckpointDue()))
             case Drained():
                 self._done = True
-            case StartRetryTimer() | Skipped() | Halted():
+            case StartRetryTimer() | StoreAttempts() | Park() | Unpark() | ReadParked() | Skipped() | Halted():
                 raise AssertionError(f"{effect!r} follows from failures, which no subscriber reports")
             case _:
                 assert_never(effect)

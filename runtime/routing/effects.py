@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import msgspec
 
-from .state import Entry, SubscriberId
+from ...store.delivery_types import Attempt
+from .parking import Parking
+from .state import Entry, Halted, SubscriberId
 
 
 class Read(msgspec.Struct, frozen=True):
-    """Read up to `limit` events after a position; answer with `PageRead` or `ReadFailed`. One at a time."""
+    """Read up to `limit` events after a position; answer with `PageRead` or `ReadFailed`. One at a time.
+
+    Attributes:
+        max_bytes: The most bytes to bring; one event may exceed it.
+    """
 
     serial: int
     after: int
     limit: int
+    max_bytes: int
 
 
 class Deliver(msgspec.Struct, frozen=True):
@@ -20,7 +27,7 @@ class Deliver(msgspec.Struct, frozen=True):
 
     Attributes:
         generation: Failures of this subscriber seen so far; it drops deliveries made before it reported a newer one.
-        attempts: Attempt numbers of those entries that were tried before (2 or more).
+        attempts: Attempt numbers of those entries that must be called alone: tried before, or suspected of a crash.
     """
 
     subscriber: SubscriberId
@@ -57,15 +64,30 @@ class StartRetryTimer(msgspec.Struct, frozen=True):
     reason: str
 
 
+class StoreAttempts(msgspec.Struct, frozen=True):
+    """Store how often events were tried; answer `AttemptsSaved` or `Disowned`."""
+
+    attempts: list[Attempt]
+
+
+class Park(msgspec.Struct, frozen=True):
+    """Store events as parked; answer `ParkSaved` or `Disowned`, and tell the log of those that are not just held."""
+
+    events: list[Parking]
+
+
+class Unpark(msgspec.Struct, frozen=True):
+    """Remove the rows of parked events, which are handled or discarded; answer `Unparked` or `Disowned`."""
+
+    numbers: list[int]
+
+
+class ReadParked(msgspec.Struct, frozen=True):
+    """Look which parked events are due; answer `ParkedDue` where there are some."""
+
+
 class Skipped(msgspec.Struct, frozen=True):
     """An event was left out for good; tell the log and count it."""
-
-    number: int
-    reason: str
-
-
-class Halted(msgspec.Struct, frozen=True):
-    """The subscription stopped at an event; show it."""
 
     number: int
     reason: str
@@ -75,4 +97,18 @@ class Drained(msgspec.Struct, frozen=True):
     """Everything is finished and written; the lock may go."""
 
 
-Effect = Read | Deliver | Recall | SaveCheckpoint | StartCheckpointTimer | StartRetryTimer | Skipped | Halted | Drained
+Effect = (
+    Read
+    | Deliver
+    | Recall
+    | SaveCheckpoint
+    | StartCheckpointTimer
+    | StartRetryTimer
+    | StoreAttempts
+    | Park
+    | Unpark
+    | ReadParked
+    | Skipped
+    | Halted
+    | Drained
+)

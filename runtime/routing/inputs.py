@@ -5,21 +5,46 @@ The shell turns messages, query results and timers into these. Each is answered 
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Literal
 
 import msgspec
 
-from .state import Entry, SubscriberId
+from ...store.delivery_types import ParkedRows, Tried
+from .state import Entry, Halted, SubscriberId
 
 Verdict = Literal["error", "retry", "skip", "park", "stop"]
 """How a handler ended an event that it did not finish: an exception, or the outcome it asked for."""
 
 
 class Owned(msgspec.Struct, frozen=True):
-    """This node owns the subscription now, under `epoch`; it goes on after `last_seen` (None: from the origin)."""
+    """This node owns the subscription now, under `epoch`; it goes on after `last_seen` (None: from the origin).
+
+    Attributes:
+        paused: An operator wants nothing to be delivered.
+        halted: Where the last owner halted, if it stays so.
+        tried: What is remembered of events above the checkpoint.
+        parked: The number of parked events, held ones included.
+        parked_numbers: Those of them above the checkpoint.
+        partitions: The partitions that have parked events.
+        unclean: How many owners in a row ended without order and without progress.
+    """
 
     epoch: int
     last_seen: int | None
+    paused: bool = False
+    halted: Halted | None = None
+    tried: dict[int, Tried] = {}
+    parked: int = 0
+    parked_numbers: list[int] = []
+    partitions: dict[str, ParkedRows] = {}
+    unclean: int = 0
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """An operator paused the subscription, or resumed it."""
+
+    paused: bool
 
 
 class Disowned(msgspec.Struct, frozen=True):
@@ -61,16 +86,40 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """A subscriber is ready and takes up to `capacity` events at once."""
+    """A subscriber is ready and takes up to `capacity` events at once.
+
+    Attributes:
+        slot: Its place, which its successors take over; None: its id.
+    """
 
     subscriber: SubscriberId
     capacity: int
+    slot: Hashable | None = None
 
 
 class Left(msgspec.Struct, frozen=True):
     """A subscriber is known to run no longer."""
 
     subscriber: SubscriberId
+
+
+class Died(msgspec.Struct, frozen=True):
+    """A subscriber is known to run no longer, and died while it handled an event, or a batch.
+
+    Attributes:
+        first: The event, or the first one of the batch.
+        last: The same, or the last one of the batch.
+        finished_before: It had finished all that was delivered to it before that.
+        reason: How it died, in one sentence.
+        jitter: A random number in [0, 1) that spreads the back-off.
+    """
+
+    subscriber: SubscriberId
+    first: int
+    last: int
+    finished_before: bool
+    reason: str
+    jitter: float
 
 
 class Acked(msgspec.Struct, frozen=True):
@@ -125,6 +174,38 @@ class RetryDue(msgspec.Struct, frozen=True):
     number: int
 
 
+class AttemptsSaved(msgspec.Struct, frozen=True):
+    """The attempts of these events are stored."""
+
+    numbers: list[int]
+
+
+class ParkSaved(msgspec.Struct, frozen=True):
+    """These events are stored as parked."""
+
+    numbers: list[int]
+
+
+class ParkedDue(msgspec.Struct, frozen=True):
+    """Parked events that are to be handled again, or discarded.
+
+    Attributes:
+        entries: Both, in order.
+        discarded: The numbers of those that are to be discarded.
+        complete: No others are due.
+    """
+
+    entries: list[Entry]
+    discarded: list[int]
+    complete: bool
+
+
+class Unparked(msgspec.Struct, frozen=True):
+    """The rows of these parked events are removed."""
+
+    numbers: list[int]
+
+
 class CheckpointDue(msgspec.Struct, frozen=True):
     """`checkpoint_after` has passed since the timer was set."""
 
@@ -149,15 +230,21 @@ Input = (
     | Appended
     | PageRead
     | ReadFailed
+    | Pause
     | Expected
     | Joined
     | Left
+    | Died
     | Acked
     | Failed
     | Retiring
     | Halt
     | Recalled
     | RetryDue
+    | AttemptsSaved
+    | ParkSaved
+    | ParkedDue
+    | Unparked
     | CheckpointDue
     | CheckpointSaved
     | CheckpointFailed

@@ -2,10 +2,12 @@
 
 Owned by a shell that performs the effects: the runtime's listener process, or a subscription in a user's
 own process. The machine owns which events were read, who works on which, what is finished, and when a
-checkpoint is due. It does no I/O and reads no clock, so that every order of messages can be tested.
+checkpoint is due; `failures.py` is its part for what goes wrong. It does no I/O and reads no clock, so that every order
+of messages can be tested.
 
     waiting --Owned--> catching_up ---> live --Failed(stop)--> halted
-       ^                    |             |                       |
+       ^                    |  ^         |                       |
+       |                    |  +- Pause -+--> paused             |
        +----- Disowned -----+-------------+------ Drain ------> draining --> stopped
 """
 
@@ -15,24 +17,16 @@ from typing import assert_never
 
 from .assignment import Assignment
 from .checkpoint import CheckpointTracker
-from .effects import (
-    Deliver,
-    Drained,
-    Effect,
-    Halted,
-    Read,
-    Recall,
-    SaveCheckpoint,
-    Skipped,
-    StartCheckpointTimer,
-    StartRetryTimer,
-)
+from .effects import Deliver, Drained, Effect, Read, Recall, SaveCheckpoint, StartCheckpointTimer
+from .failures import Failures
 from .inputs import (
     Acked,
     Appended,
+    AttemptsSaved,
     CheckpointDue,
     CheckpointFailed,
     CheckpointSaved,
+    Died,
     Disowned,
     Drain,
     Expected,
@@ -43,13 +37,16 @@ from .inputs import (
     Left,
     Owned,
     PageRead,
+    ParkedDue,
+    ParkSaved,
+    Pause,
     ReadFailed,
     Recalled,
     Retiring,
     RetryDue,
+    Unparked,
 )
-from .retry import retry_delay
-from .state import Phase, RoutingOptions, SubscriberId
+from .state import Halted, Phase, RoutingOptions, SubscriberId
 
 _DELIVERING = (Phase.CATCHING_UP, Phase.LIVE)
 
@@ -69,16 +66,17 @@ class SubscriptionMachine:
         self.epoch = 0
         self.halted: Halted | None = None
         self.finished_count = 0
-        self._assignment = Assignment()
+        self._assignment = Assignment(pinned=options.pinned)
         self._recalling: set[SubscriberId] = set()
-        self._attempts: dict[int, int] = {}
         self._effects: list[Effect] = []
         self._read_serial = 0
-        self._begin(0)
+        self._begin(Owned(0, 0))
 
-    def _begin(self, position: int) -> None:
-        """Forgets everything about events; goes on after `position`."""
+    def _begin(self, owned: Owned) -> None:
+        """Forgets everything about events; goes on after the checkpoint."""
+        position = owned.last_seen or 0
         self._tracker = CheckpointTracker(position)
+        self._failures = Failures(self.options, self._assignment, owned, self._effects)
         self._saved = position
         self._head = position
         self._at_head = False
@@ -87,7 +85,6 @@ class SubscriptionMachine:
         self._saving = False
         self._timer_set = False
         self._since_save = 0
-        self._attempts = {}
 
     # What the shell may ask
 
@@ -109,7 +106,12 @@ class SubscriptionMachine:
     @property
     def unfinished(self) -> int:
         """Events held in memory and not finished."""
-        return self._assignment.unfinished
+        return self._assignment.unfinished + self._failures.parked.saving
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """The bytes of events held in memory and not finished."""
+        return self._assignment.unfinished_bytes
 
     @property
     def subscriber_count(self) -> int:
@@ -118,13 +120,23 @@ class SubscriptionMachine:
 
     @property
     def retrying(self) -> dict[int, int]:
-        """Attempts so far of the events that failed and are not finished."""
-        return dict(self._attempts)
+        """The attempt that comes next, of the events that failed and are not finished."""
+        return self._failures.attempts.retrying
+
+    @property
+    def parked(self) -> int:
+        """Parked events, held ones included."""
+        return self._failures.parked.count
 
     @property
     def idle(self) -> bool:
-        """True when everything known is read, finished and checkpointed."""
-        return self.phase is Phase.LIVE and not self._reading and self._saved >= self.head
+        """True when everything known is read, finished and checkpointed, and no parked event is being handled."""
+        return (
+            self.phase is Phase.LIVE
+            and not self._reading
+            and self._saved >= self.head
+            and not self._failures.parked.replaying
+        )
 
     # The one entry
 
@@ -136,7 +148,8 @@ class SubscriptionMachine:
         """
         self._answer(message)
         self._dispatch()
-        effects, self._effects = self._effects, []
+        effects = self._effects.copy()
+        self._effects.clear()
         return effects
 
     def _answer(self, message: Input) -> None:  # noqa: C901 - one case for each message
@@ -146,35 +159,52 @@ class SubscriptionMachine:
             case PageRead():
                 self._on_page_read(message)
             case Appended():
-                self._on_appended(message)
+                self._head = max(self._head, message.position)
             case CheckpointSaved():
                 self._on_checkpoint_saved(message)
             case CheckpointDue():
-                self._on_checkpoint_due()
+                self._timer_set = False
+                self._save()
             case Joined():
                 self._on_joined(message)
             case Left():
-                self._on_left(message)
+                self._on_left(message.subscriber)
             case Failed():
                 self._on_failed(message)
             case RetryDue():
-                self._on_retry_due(message)
+                self._failures.retry_due(message.number)
             case Recalled():
                 self._on_recalled(message)
             case Retiring():
                 self._on_retiring(message)
+            case Died():
+                self._on_died(message)
+            case AttemptsSaved():
+                self._on_attempts_saved(message)
+            case ParkSaved():
+                self._finished(self._failures.park_saved(message.numbers))
+                self._stop_when_drained()
+            case ParkedDue():
+                self._on_parked_due(message)
+            case Unparked():
+                self._failures.unparked(message.numbers)
+                self._stop_when_drained()
             case Owned():
                 self._on_owned(message)
             case Disowned():
                 self._on_disowned()
+            case Pause():
+                self._on_pause(message)
             case Halt():
                 self._halt(message.number, message.reason)
             case ReadFailed():
-                self._on_read_failed(message)
+                if message.serial == self._read_serial:
+                    self._reading = False
             case CheckpointFailed():
-                self._on_checkpoint_failed()
+                self._saving = False
+                self._checkpoint_when_due()
             case Expected():
-                self._on_expected(message)
+                self._recalling.add(message.subscriber)
             case Drain():
                 self._on_drain()
             case _:
@@ -185,39 +215,44 @@ class SubscriptionMachine:
     def _on_owned(self, message: Owned) -> None:
         if self.phase is Phase.STOPPED or self.phase is Phase.DRAINING:
             return
-        self._forget_events()
         self.epoch = message.epoch
-        self._begin(message.last_seen or 0)
-        self.halted = None
-        self.phase = Phase.CATCHING_UP
+        self._forget_events(message)
+        self.halted = message.halted
+        self.phase = Phase.HALTED if message.halted else Phase.PAUSED if message.paused else Phase.CATCHING_UP
 
     def _on_disowned(self) -> None:
-        self._forget_events()
+        self._forget_events(Owned(self.epoch, self._saved))
         if self.phase is Phase.DRAINING:
             self._stop()
         elif self.phase is not Phase.STOPPED:
             self.phase = Phase.WAITING
 
-    def _forget_events(self) -> None:
+    def _forget_events(self, owned: Owned) -> None:
         """Drops all events. Subscribers must say that they are done with theirs before they get new ones."""
-        busy = [s.id for s in self._assignment.subscribers if s.in_flight]
-        members = [(s.id, s.capacity, s.generation) for s in self._assignment.subscribers]
-        self._assignment = Assignment()
-        for subscriber_id, capacity, generation in members:
-            self._assignment.join(subscriber_id, capacity, generation)
-        for subscriber_id in busy:
-            self._recall(subscriber_id)
-        self._begin(self._saved)
+        members = list(self._assignment.subscribers)
+        self._assignment = Assignment(pinned=self.options.pinned)
+        for member in members:
+            self._assignment.join(member.id, member.capacity, member.generation, member.slot)
+        for member in members:
+            if member.in_flight:
+                self._recall(member.id)
+        self._begin(owned)
 
     def _recall(self, subscriber_id: SubscriberId) -> None:
         if subscriber_id not in self._recalling:
             self._recalling.add(subscriber_id)
             self._effects.append(Recall(subscriber_id))
 
-    # Events
+    def _on_pause(self, message: Pause) -> None:
+        if message.paused and self.phase in _DELIVERING:
+            self.phase = Phase.PAUSED
+            self._recall_busy()
+            self._save()
+        elif not message.paused and self.phase is Phase.PAUSED:
+            self.phase = Phase.CATCHING_UP
+            self._at_head = False
 
-    def _on_appended(self, message: Appended) -> None:
-        self._head = max(self._head, message.position)
+    # Events
 
     def _on_page_read(self, message: PageRead) -> None:
         if not self._reading or message.serial != self._read_serial:
@@ -226,7 +261,8 @@ class SubscriptionMachine:
         if self.phase not in _DELIVERING:
             return
         self._tracker.received(entry.number for entry in message.entries)
-        self._assignment.enqueue(message.entries)
+        sifted = self._failures.sift(message.entries)
+        self._assignment.enqueue(sifted.entries)
         self._tracker.scanned(message.scanned_to)
         if message.complete:
             # All that was committed when the read began has been seen: a hint from before it that names
@@ -234,25 +270,21 @@ class SubscriptionMachine:
             self._tracker.scanned(self._head_at_read)
             self.phase = Phase.LIVE
         self._at_head = message.complete
+        self._finished(sifted.finished)
         self._checkpoint_when_due()
-
-    def _on_read_failed(self, message: ReadFailed) -> None:
-        if message.serial == self._read_serial:
-            self._reading = False
+        if sifted.halt is not None:
+            self._halt(sifted.halt.number, sifted.halt.reason)
 
     # Subscribers
 
-    def _on_expected(self, message: Expected) -> None:
-        self._recalling.add(message.subscriber)
-
     def _on_joined(self, message: Joined) -> None:
         self._recalling.discard(message.subscriber)
-        self._assignment.join(message.subscriber, message.capacity)
+        self._assignment.join(message.subscriber, message.capacity, slot=message.slot)
         self._stop_when_drained()
 
-    def _on_left(self, message: Left) -> None:
-        self._recalling.discard(message.subscriber)
-        self._assignment.leave(message.subscriber)
+    def _on_left(self, subscriber_id: SubscriberId) -> None:
+        self._recalling.discard(subscriber_id)
+        self._assignment.leave(subscriber_id)
         self._stop_when_drained()
 
     def _on_acked(self, message: Acked) -> None:
@@ -261,7 +293,7 @@ class SubscriptionMachine:
             return
         if message.capacity is not None:
             subscriber.capacity = message.capacity
-        self._finish(self._assignment.finish(subscriber, message.numbers))
+        self._finished(self._assignment.finish(subscriber, message.numbers))
 
     def _on_recalled(self, message: Recalled) -> None:
         self._recalling.discard(message.subscriber)
@@ -277,15 +309,16 @@ class SubscriptionMachine:
             # Nothing is in flight there when it has answered, so that its exit harms no event.
             self._recall(message.subscriber)
 
-    def _finish(self, numbers: list[int]) -> None:
+    def _finished(self, numbers: list[int]) -> None:
+        """Takes events as finished: acked, skipped, or parked with their rows stored."""
         if not numbers:
             return
-        self._tracker.finish(numbers)
         self.finished_count += len(numbers)
+        numbers = self._failures.finished(numbers)
+        self._tracker.finish(numbers)
         self._since_save += len(numbers)
-        if self._attempts:
-            for number in numbers:
-                self._attempts.pop(number, None)
+        if self.phase is Phase.PAUSED:
+            self._save()
         self._checkpoint_when_due()
 
     # Failures
@@ -295,32 +328,36 @@ class SubscriptionMachine:
         if subscriber is None:
             return
         subscriber.generation += 1
-        if not self._assignment.hold(subscriber, message.number):
-            return
-        attempt = self._attempts.get(message.number, 1)
-        match message.verdict:
-            case "skip":
-                self._skip(message)
-            case "stop":
-                self._halt(message.number, message.reason)
-            case "error" if attempt >= self.options.max_attempts and self.options.on_exhausted == "skip":
-                self._skip(message)
-            case "error" if attempt >= self.options.max_attempts:
-                self._halt(message.number, f"{message.reason} (attempt {attempt}, the last one)")
-            case "error" | "retry":
-                delay = message.after
-                if delay is None:
-                    delay = retry_delay(attempt, self.options, message.jitter)
-                self._attempts[message.number] = attempt + 1
-                self._effects.append(StartRetryTimer(message.number, delay, attempt, message.reason))
+        if self._assignment.hold(subscriber, message.number):
+            self._follow(self._failures.failed(message))
 
-    def _on_retry_due(self, message: RetryDue) -> None:
-        self._assignment.release(message.number)
+    def _on_died(self, message: Died) -> None:
+        """A subscriber died in the middle of an event, or of a batch."""
+        subscriber = self._assignment.subscriber(message.subscriber)
+        if subscriber is not None:
+            delivered = list(subscriber.in_flight)
+            if message.finished_before and message.first in subscriber.in_flight:
+                before = delivered[: delivered.index(message.first)]
+                self._finished(self._assignment.finish(subscriber, before))
+            self._follow(self._failures.died(subscriber, message))
+        self._on_left(message.subscriber)
 
-    def _skip(self, message: Failed) -> None:
-        self._assignment.discard(message.number)
-        self._effects.append(Skipped(message.number, message.reason))
-        self._finish([message.number])
+    def _on_attempts_saved(self, message: AttemptsSaved) -> None:
+        deliver = self._failures.attempts_saved(message.numbers)
+        if deliver is not None and self.phase in _DELIVERING:
+            self._effects.append(deliver)
+        self._stop_when_drained()
+
+    def _on_parked_due(self, message: ParkedDue) -> None:
+        if self.phase in _DELIVERING:
+            self._assignment.enqueue(self._failures.parked_due(message))
+
+    def _follow(self, outcome: Halted | list[int]) -> None:
+        """Halts, or takes the events as finished that were given up."""
+        if isinstance(outcome, Halted):
+            self._halt(outcome.number, outcome.reason)
+        else:
+            self._finished(outcome)
 
     def _halt(self, number: int, reason: str) -> None:
         if self.phase in _DELIVERING:
@@ -331,19 +368,11 @@ class SubscriptionMachine:
 
     # Checkpoints
 
-    def _on_checkpoint_due(self) -> None:
-        self._timer_set = False
-        self._save()
-
     def _on_checkpoint_saved(self, message: CheckpointSaved) -> None:
         self._saving = False
         self._saved = max(self._saved, message.position)
         self._checkpoint_when_due()
         self._stop_when_drained()
-
-    def _on_checkpoint_failed(self) -> None:
-        self._saving = False
-        self._checkpoint_when_due()
 
     def _checkpoint_when_due(self) -> None:
         """Saves at the threshold; otherwise sees to it that the timer runs while anything is to be saved."""
@@ -382,7 +411,7 @@ class SubscriptionMachine:
                 self._recall(subscriber.id)
 
     def _stop_when_drained(self) -> None:
-        if self.phase is not Phase.DRAINING or self._recalling or self._saving:
+        if self.phase is not Phase.DRAINING or self._recalling or self._saving or self._failures.storing:
             return
         self._save()
         if not self._saving:
@@ -396,22 +425,32 @@ class SubscriptionMachine:
 
     def _dispatch(self) -> None:
         """Delivers what may be delivered, and reads on before the queue is empty."""
-        if self.phase not in _DELIVERING:
-            return
-        if not self._recalling:
-            for subscriber, entries in self._assignment.assign().items():
-                attempts = {e.number: self._attempts[e.number] for e in entries if e.number in self._attempts}
-                self._effects.append(Deliver(subscriber.id, entries, subscriber.generation, attempts))
-        self._read_on()
+        while self.phase in _DELIVERING and not self._recalling:
+            assigned = self._assignment.assign(self._failures.attempts.doomed, self._failures.most_at_once())
+            for subscriber, entries in assigned.deliveries.items():
+                attempts = self._failures.attempts.alone(entry.number for entry in entries)
+                delivery = Deliver(subscriber.id, entries, subscriber.generation, attempts)
+                if not self._failures.keeps_back(delivery):
+                    self._effects.append(delivery)
+            for number in assigned.refused:
+                self._follow(self._failures.refused(number))
+            if not assigned.refused:
+                break
+        if self.phase in _DELIVERING:
+            self._read_on()
 
     def _read_on(self) -> None:
         scanned_to, options = self._tracker.scanned_to, self.options
         if self._reading or (self._at_head and self._head <= scanned_to):
             return
         room = min(options.page_size, options.max_size - self.unfinished, options.max_span - self._tracker.span)
-        if room <= 0 or (room < min(options.page_size, options.max_size) // 2 and not self._assignment.starving):
+        bytes_left = options.max_bytes - self.unfinished_bytes
+        if room <= 0 or bytes_left <= 0:
+            return
+        plenty = room >= min(options.page_size, options.max_size) // 2 and bytes_left >= options.max_bytes // 2
+        if not plenty and not self._assignment.starving:
             return
         self._reading = True
         self._read_serial += 1
         self._head_at_read = self._head
-        self._effects.append(Read(self._read_serial, scanned_to, room))
+        self._effects.append(Read(self._read_serial, scanned_to, room, bytes_left))

@@ -24,11 +24,13 @@ class Entry(NamedTuple):
         number: The event number within the subscribed stream; strictly ascending as read.
         key: The partition key, or None for an event that may go to any subscriber.
         payload: What the shell delivers; the routing never looks at it.
+        size: The bytes of memory that the payload takes.
     """
 
     number: int
     key: Hashable
     payload: Any
+    size: int = 0
 
 
 class Phase(StrEnum):
@@ -42,10 +44,19 @@ class Phase(StrEnum):
     """Owned; everything stored has been read, notifications lead to the next read."""
     DRAINING = "draining"
     """No more deliveries; waiting for subscribers to finish and for the last checkpoint."""
+    PAUSED = "paused"
+    """Owned, but an operator wants nothing to be delivered."""
     HALTED = "halted"
     """Stopped at an event, by a handler's wish or because its attempts are used up."""
     STOPPED = "stopped"
     """Drained; nothing more will happen."""
+
+
+class Halted(msgspec.Struct, frozen=True):
+    """The subscription stopped at an event; as an effect: store and show it."""
+
+    number: int
+    reason: str
 
 
 class RoutingOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,14 +131,16 @@ class Subscriber:
         backlog: Places of partitions that have entries in flight here and more waiting.
         generation: Failures reported so far; deliveries of an older generation were dropped by it.
         in_rotation: True while it is in the queue of subscribers with room.
+        slot: Its place among the subscribers, which its successor takes over; pinned partitions stay with the place.
     """
 
-    __slots__ = ("backlog", "capacity", "generation", "id", "in_flight", "in_rotation")
+    __slots__ = ("backlog", "capacity", "generation", "id", "in_flight", "in_rotation", "slot")
 
-    def __init__(self, subscriber_id: SubscriberId, capacity: int, generation: int) -> None:
+    def __init__(self, subscriber_id: SubscriberId, capacity: int, generation: int, slot: Hashable) -> None:
         self.id = subscriber_id
+        self.slot = slot
         self.capacity = capacity
         self.in_flight: dict[int, tuple[Entry, Partition | None]] = {}
-        self.backlog: deque[tuple[Partition, int]] = deque()
+        self.backlog: deque[Entry | tuple[Partition, int]] = deque()
         self.generation = generation
         self.in_rotation = False

@@ -12,8 +12,11 @@ select s.subscription_id, s.subscription_name, s.stream_uuid, s.last_seen,
             and l.objid = (case when s.subscription_id > 2147483647
                                 then mod(s.subscription_id, 2147483647)
                                 else s.subscription_id end)::oid
-       ) as is_locked
+       ) as is_locked,
+       coalesce(t.paused, false), t.halted_at, t.halted_reason,
+       (select count(*) from "{schema}".runtime_parked_events p where p.subscription_id = s.subscription_id)
   from "{schema}".subscriptions s
   left join "{schema}".streams h on h.stream_uuid = s.stream_uuid
   left join "{schema}".runtime_owners o on o.subscription_id = s.subscription_id
+  left join "{schema}".runtime_subscriptions t on t.subscription_id = s.subscription_id
  order by s.subscription_id, o.unit

@@ -102,7 +102,7 @@ def test_built_in_keys_of_rows_need_no_decoding(option: str) -> None:
 
 def test_no_partitions_no_key() -> None:
     assert key_of(None) is None
-    assert entries_of([row(3), row(4)], None)[0] == [(3, None, row(3)), (4, None, row(4))]
+    assert entries_of([row(3), row(4)], None)[0] == [(3, None, row(3), 9), (4, None, row(4), 9)]
 
 
 def test_a_path_of_a_row_is_read_from_its_data() -> None:

@@ -25,6 +25,7 @@ from eventstore.store import (
     run,
 )
 from eventstore.store import subscriptions as operations
+from eventstore.store.delivery import release_owners
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 from eventstore.tests.support.threads import together
@@ -54,7 +55,7 @@ def checkpoint(conn: Connection, statements: Statements, number: int, epoch: int
     return run(conn, operations.save_checkpoint(statements, 1, epoch, number, **more))
 
 
-def begin(conn: Connection, statements: Statements, node: str = "n", **more: int) -> Ownership:
+def begin(conn: Connection, statements: Statements, node: str = "n", **more: Any) -> Ownership:
     return run(conn, operations.begin_epoch(statements, 1, node, **more))
 
 
@@ -174,7 +175,19 @@ def test_each_owner_begins_a_new_epoch(conn: Connection, statements: Statements)
     assert begin(conn, statements) == Ownership(1, None)
     assert begin(conn, statements, unit=1) == Ownership(1, None)
     checkpoint(conn, statements, 7, 1)
-    assert begin(conn, statements) == Ownership(2, 7)
+    assert begin(conn, statements) == Ownership(2, 7, unclean=1, released=False)
+
+
+@pytest.mark.usefixtures("subscription")
+def test_owners_that_end_without_order_and_progress_are_counted(conn: Connection, statements: Statements) -> None:
+    begin(conn, statements, run="a")
+    assert begin(conn, statements, run="a").unclean == 0, "the node lives, only a process of it died"
+    assert begin(conn, statements, run="b").unclean == 1
+    assert begin(conn, statements, run="c").unclean == 2
+    checkpoint(conn, statements, 7, 4)
+    assert begin(conn, statements, run="d").unclean == 1, "there was progress"
+    run(conn, release_owners(statements, {1: 5}))
+    assert begin(conn, statements, run="e") == Ownership(6, 7, unclean=0, released=True)
 
 
 @pytest.mark.usefixtures("subscription")
@@ -229,7 +242,7 @@ def test_a_new_owner_waits_for_the_old_ones_checkpoint_and_sees_it(
         pid = new.info.backend_pid
         wait_until(lambda: conn.execute(WAITING, [pid]).fetchone() == (1,), "the new owner waits")
     thread.join()
-    assert begun == [Ownership(epoch + 1, 8)]
+    assert begun == [Ownership(epoch + 1, 8, unclean=1, released=False)]
 
 
 @pytest.mark.usefixtures("subscription")

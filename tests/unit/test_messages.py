@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, get_args
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from eventstore.runtime import messages
 from eventstore.runtime.channel import Channel, socket_pair
 from eventstore.runtime.messages import Message
+from eventstore.store.delivery_types import Attempt, ParkedEvent, ParkedRows, Terms, Tried
 
+TERMS = Terms(1, 2, True, 7, "it broke", 5, 6, 3, True)
 ROW = (7, "account-1", 3, "Opened", bytes(16), bytes(range(16)), None, b'{"n": 1}', None, 1_700_000_000_000_000)
 WAYS = {
     "to child": messages.ToChild,
@@ -37,8 +40,19 @@ EXAMPLES: list[Message] = [
     messages.SaveCheckpoint("a", 3, 2**62),
     messages.Release("a"),
     messages.TryNow(),
-    messages.Granted("a", 1, 2, None),
-    messages.Granted("a", 1, 2, 0),
+    messages.Granted("a", 1, 2, None, TERMS),
+    messages.Granted(
+        "a", 1, 2, 0, TERMS, {7: Tried(2, 1, False, "it broke")}, [8], {"k": ParkedRows(2, True)}, unclean=1
+    ),
+    messages.TermsChanged("a", TERMS),
+    messages.AttemptsSaved("a", 3, [7]),
+    messages.EventsParked("a", 3, [7, 8]),
+    messages.EventsUnparked("a", 3, []),
+    messages.SaveAttempts("a", 3, [Attempt(7, 2, 0, "it broke ☃")]),
+    messages.ParkEvents("a", 3, [ParkedEvent(7, UUID(int=7), None, "parked", False, 10, 0, "it broke")]),
+    messages.UnparkEvents("a", 3, [7]),
+    messages.SaveHalt("a", 3, 7, "it broke"),
+    messages.Recheck(),
     messages.Standby("a", "node two", 9),
     messages.CheckpointSaved("a", 3, 17),
     messages.OwnershipLost("a", 3),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from eventstore.runtime.routing import Phase, RoutingOptions, inputs
-from eventstore.runtime.routing.effects import Deliver, Drained, Halted, Read, Recall, SaveCheckpoint, StartRetryTimer
+from eventstore.runtime.routing.effects import Deliver, Drained, Read, Recall, SaveCheckpoint, StartRetryTimer
 from eventstore.runtime.routing.retry import retry_delay
+from eventstore.runtime.routing.state import Halted
 from eventstore.tests.unit.routing.simulation import Worker, World, world
 
 
@@ -258,7 +259,7 @@ def test_the_threshold_saves_at_once_and_the_timer_the_rest() -> None:
     made.handle(worker)
     made.hear(worker)
     assert [save.position for save in made.saves] == [2]
-    made.answer_save()
+    made.answer_request()
     made.handle(worker)
     made.hear(worker)
     assert not made.saves
@@ -289,7 +290,7 @@ def test_a_checkpoint_that_could_not_be_written_stays_due() -> None:
     made.handle(worker)
     made.hear(worker)
     made.fire_checkpoint_timer()
-    made.answer_save(fails=True)
+    made.answer_request(fails=True)
     assert made.checkpoint_timers == 1
     made.settle()
     assert made.stored == 1
@@ -303,7 +304,7 @@ def test_only_one_checkpoint_is_written_at_a_time() -> None:
         made.handle(worker)
         made.hear(worker)
     assert len(made.saves) == 1
-    made.answer_save()
+    made.answer_request()
     assert [save.position for save in made.saves] == [4]
 
 
@@ -430,6 +431,8 @@ def test_the_attempt_number_goes_with_the_delivery() -> None:
     made.fail(worker)
     made.hear(worker)
     made.fire_retry()
+    assert not worker.inbox, "the attempt is stored before the event comes again"
+    made.answer_request()
     (delivery,) = worker.inbox
     assert isinstance(delivery, Deliver)
     assert delivery.attempts == {1: 2}
@@ -447,6 +450,7 @@ def test_used_up_attempts_halt_the_subscription_at_the_event() -> None:
         made.fail(worker)
         made.hear(worker)
         if made.retries:
+            made.answer_request()
             made.fire_retry()
     assert made.phase is Phase.HALTED
     assert made.halted == 1
@@ -478,7 +482,7 @@ def test_a_retry_that_the_handler_asked_for_is_never_exhausted() -> None:
     assert made.stored == 1
 
 
-def test_stop_halts_and_a_new_ownership_tries_again() -> None:
+def test_stop_halts_and_an_operator_has_it_tried_again() -> None:
     made, (worker,) = world("a", "b")
     made.answer_read()
     take_all(worker)
@@ -487,6 +491,8 @@ def test_stop_halts_and_a_new_ownership_tries_again() -> None:
     assert made.phase is Phase.HALTED
     made.disown()
     made.own()
+    assert made.phase is Phase.HALTED, "what halted stays so until an operator wants otherwise"
+    made.resume()
     made.settle()
     assert made.phase is Phase.LIVE
     assert made.stored == 2
