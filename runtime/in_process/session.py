@@ -14,6 +14,7 @@ from contextlib import suppress
 import psycopg
 
 from ...store.connection import Connection, run
+from ...store.delivery import release_owners
 from ...store.errors import StoreError, SubscriptionNotFound
 from ...store.event_store import EventStore
 from ...store.listening import listen, take_notifications
@@ -53,6 +54,7 @@ class Session:
         self.name = name or ""
         self._schema = store.schema
         self._heard: list[tuple[str, str]] = []
+        self._epoch = 0
         role = f"subscribe {stream_uuid}" if name is None else f"subscription {name}"
         self._connection: Connection = store.open_session(role)
         try:
@@ -120,9 +122,11 @@ class Session:
             return None
         node = f"{socket.gethostname()}:{os.getpid()}"
         try:
-            return run(self._connection, begin_epoch(self._statements, subscription_id, node))
+            owned = run(self._connection, begin_epoch(self._statements, subscription_id, node))
         except SubscriptionNotFound:
             raise SubscriptionNotFound(self.stream_uuid, self.name) from None
+        self._epoch = owned.epoch
+        return owned
 
     def save(self, subscription_id: int, epoch: int, position: int) -> bool:
         """Write the checkpoint; False when the epoch is not the newest one any more."""
@@ -131,5 +135,6 @@ class Session:
     def release(self, subscription_id: int) -> None:
         """Give the lock back and tell who waits for it; the end of a lost session does the same."""
         with suppress(StoreError):
+            run(self._connection, release_owners(self._statements, {subscription_id: self._epoch}))
             if run(self._connection, unlock(self._statements, [subscription_id]))[subscription_id]:
                 run(self._connection, notify(self._statements, runtime_channel(self._schema), "released"))

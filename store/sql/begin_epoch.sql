@@ -4,7 +4,7 @@
 -- statement had to wait for the old owner's checkpoint: an older one would deliver events whose ledger rows that
 -- checkpoint removed.
 with before as (
-  select released, released or run = $4::text as is_clean, began_at, unclean
+  select released, released or (run = $4::text and run <> '') as is_clean, began_at, unclean
     from "{schema}".runtime_owners where subscription_id = $1::bigint and unit = $2::int for update
 ),
 terms as (
