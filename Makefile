@@ -37,10 +37,10 @@ define install
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'; fi
 endef
 
-.PHONY: help run test check fmt bench chaos clean
+.PHONY: help run test check fmt bench chaos docs docs-serve clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.run ## Set up, then run the demo: this repository's history through the whole runtime
 	@$(BIN)/eventstore-runtime demo
@@ -69,6 +69,17 @@ bench: .venv/.dev ## Measure events per second
 chaos: .venv/.dev ## Random faults on two nodes for MINUTES (10), with SEED; every promise is checked at the end
 	@$(BIN)/python -m eventstore.tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+# Silences an advertisement that mkdocs-material prints with every build. --quiet would silence --strict as well: mkdocs
+# counts only the warnings that it shows.
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+
+docs: .venv/.dev ## Build the documentation site into build/site; a broken link or reference is an error
+	@$(BIN)/python -m mkdocs build --strict
+	@echo "build/site holds the site; make docs-serve shows it"
+
+docs-serve: .venv/.dev ## Show the documentation site on http://127.0.0.1:8000, built anew with every change
+	@$(BIN)/python -m mkdocs serve --strict
+
 clean: ## Remove .venv, caches and builds; event data in .eventstore stays
 	@rm -rf .venv build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -82,4 +93,6 @@ clean: ## Remove .venv, caches and builds; event data in .eventstore stays
 	$(call install,dev)
 	@mkdir -p .venv/typing
 	@ln -sfn ../.. .venv/typing/eventstore
+	@mkdir -p .venv/docs/eventstore
+	@for part in __init__.py store handlers runtime; do ln -sfn ../../../$$part .venv/docs/eventstore/$$part; done
 	@touch .venv/.run $@
