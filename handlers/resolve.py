@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from ..store.errors import ConfigurationError
+from ..store.filters import EventFilter
 from ..store.types import ALL_STREAM, StartFrom
 from .declaration import (
     HandlerFunction,
@@ -174,6 +175,7 @@ def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscriptio
     named = {name: DECLARED if callable(function) else function for name, function in functions.items()}
     subscription = _settle({**given, "handler": path, **named}, where)
     _check_numbers(subscription, where)
+    _check_filter(subscription, where)
     for name, function in functions.items():
         if callable(function):
             _check_takes(function, f"{name} of @handler", where, ("event",))
@@ -183,6 +185,17 @@ def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscriptio
             loaded = load_function(function, where=f"{where}: {name}")
             _check_takes(loaded, f"{name} {function!r}", where, ("event",))
     return subscription
+
+
+def event_filter(subscription: Subscription) -> EventFilter | None:
+    """What the database is to leave out of a subscription's stream; None for nothing.
+
+    Raises:
+        ConfigurationError: One of the options cannot work; `resolve` has seen to it that none is.
+    """
+    return EventFilter.of(
+        subscription.event_types, subscription.category, subscription.stream_prefix, subscription.data_equals
+    )
 
 
 def _settle(options: dict[str, Any], where: str) -> Subscription:
@@ -231,6 +244,13 @@ def _check_numbers(subscription: Subscription, where: str) -> None:
             raise ConfigurationError(f"{where}: {name} = {value}; it must be more than 0 seconds")
     if isinstance(subscription.start_from, int) and subscription.start_from < 0:
         raise ConfigurationError(f"{where}: start_from = {subscription.start_from}; event numbers start at 0")
+
+
+def _check_filter(subscription: Subscription, where: str) -> None:
+    try:
+        event_filter(subscription)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 def _check_partition_by(partition_by: str | None, where: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from ..handlers.resolve import extend_path
+from ..handlers.resolve import event_filter, extend_path
 from ..store.connection import run
 from ..store.control import CHANGED
 from ..store.delivery import DueParked, due_parked_events
@@ -23,8 +23,7 @@ from ..store.errors import InvalidNotification
 from ..store.listening import listen, take_notifications
 from ..store.notifications import channel as events_channel
 from ..store.notifications import parse, runtime_channel
-from ..store.read import page_stream
-from ..store.rows import Row
+from ..store.read import Page, read_page
 from ..store.schema import check
 from ..store.serializer import JsonSerializer
 from ..store.sql import Statements
@@ -68,8 +67,8 @@ class Listener(Actor):
 
     def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
         super().__init__(name, plan, control)
-        streams = Counter(subscription.stream for subscription in plan.subscriptions)
-        self.reader = PageReader(self._read_rows, {stream for stream, number in streams.items() if number > 1})
+        selections = Counter((subscription.stream, event_filter(subscription)) for subscription in plan.subscriptions)
+        self.reader = PageReader(self._read_page, {one for one, number in selections.items() if number > 1})
         self._subscriptions: dict[str, RunningSubscription] = {}
         self._by_stream: dict[str, list[RunningSubscription]] = defaultdict(list)
         self._lock_holder: Channel[LockHolderToListener] | None = None
@@ -118,9 +117,9 @@ class Listener(Actor):
 
     # The database
 
-    def _read_rows(self, stream: str, after: int, limit: int) -> list[Row]:
+    def _read_page(self, stream: str, after: int, limit: int, **options: Any) -> Page:
         assert self._reading is not None
-        return run(self._reading, page_stream(self._statements, stream, after, limit))
+        return run(self._reading, read_page(self._statements, stream, after, limit, **options))
 
     def _hear(self) -> None:
         """Takes all notifications that have come; many for one stream lead to one read."""

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from ..handlers.resolve import Subscription
+from ..handlers.resolve import Subscription, event_filter
 from ..store.delivery import DueParked
 from ..store.delivery_types import ParkedEvent, Terms
 from ..store.rows import Row
@@ -86,6 +86,7 @@ class RunningSubscription:
         self.subscription = subscription
         self.machine = SubscriptionMachine(routing_options(subscription))
         self._key = key
+        self._filter = event_filter(subscription)
         self._around = around
         self._log = structlog.get_logger(subscription=subscription.name)
         self._subscription_id = 0
@@ -285,10 +286,17 @@ class RunningSubscription:
                 assert_never(effect)
 
     def _read(self, effect: Read) -> None:
-        page = self._around.reader.read(self.subscription.stream, effect.after, effect.limit)
+        stream, max_bytes, head = self.subscription.stream, self.subscription.max_bytes, self._head or 0
+        head = max(head, self.machine.head)
+        page = self._around.reader.read(stream, effect.after, effect.limit, max_bytes, self._filter, head)
         entries, halt = entries_of(page.rows, self._key)
         if halt is None:
-            self.happened(inputs.PageRead(effect.serial, entries, page.scanned_to, page.complete))
+            answer = inputs.PageRead(effect.serial, entries, page.scanned_to, page.complete)
+            if self._filter is None or page.complete:
+                self.happened(answer)
+            else:
+                # It may be long until a filter lets something pass: the other subscriptions have their turn in between.
+                self._around.call_later(0, lambda: self.happened(answer))
             return
         scanned_to = entries[-1].number if entries else effect.after
         self.happened(inputs.PageRead(effect.serial, entries, scanned_to, complete=False))

@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from uuid import UUID
 
+import msgspec
+
 from .errors import ConfigurationError, StreamDeleted, StreamNotFound
+from .filters import EventFilter
 from .operation import Operation, Query
 from .rows import Row, decode_event
 from .serializer import Serializer
@@ -17,6 +21,23 @@ from .streams import stream_info
 from .types import ALL_STREAM, RecordedEvent
 
 _LAST = 2**63 - 1
+_EVENT_TYPE, _DATA = 3, 7
+_number = itemgetter(0)
+_data = itemgetter(_DATA)
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What a read of a subscription brought.
+
+    Attributes:
+        rows: Undecoded events for `rows.decode_event`, in order.
+        scanned_to: The last position looked at; above the last event's where events did not pass the filter.
+        complete: True when nothing was stored beyond `scanned_to` as it was read.
+    """
+
+    rows: list[Row]
+    scanned_to: int
+    complete: bool
 
 
 def read_forward(
@@ -47,7 +68,7 @@ def read_backward(
 
 def page_all(statements: Statements, after: int, limit: int) -> Operation[list[Row]]:
     """Read up to `limit` events of `$all` after a position, as undecoded rows for `rows.decode_event`."""
-    return (yield Query(statements["page_all"], (after, limit)))
+    return (yield Query(statements["page_all"], (after, limit, _LAST)))
 
 
 def page_stream(statements: Statements, stream_uuid: str, after: int, limit: int) -> Operation[list[Row]]:
@@ -55,9 +76,51 @@ def page_stream(statements: Statements, stream_uuid: str, after: int, limit: int
 
     `$all` is read by its own statement.
     """
-    if stream_uuid == ALL_STREAM:
-        return (yield from page_all(statements, after, limit))
-    return (yield Query(statements["page_stream"], (stream_uuid, after, limit)))
+    return (yield _unfiltered(statements, stream_uuid, after, limit, _LAST))
+
+
+def read_page(
+    statements: Statements,
+    stream_uuid: str,
+    after: int,
+    limit: int,
+    *,
+    max_bytes: int | None = None,
+    filter: EventFilter | None = None,
+    window: int | None = None,
+) -> Operation[Page]:
+    """Read the next events of a stream or `$all` for a subscription; an unknown stream gives none.
+
+    Args:
+        statements: The statements of the schema.
+        stream_uuid: The stream.
+        after: The position to read after.
+        limit: Most events, at least 1.
+        max_bytes: Most bytes of data and metadata over all events, but always one event; None: any number.
+        filter: Which events; None: all.
+        window: Most positions to look at for a filter; None: `limit`.
+    """
+    # A page in which no event has more than its share cannot exceed the whole, and that costs next to nothing to see.
+    # A running sum, which costs a tenth of the read, is for the others.
+    total = _LAST if max_bytes is None else max_bytes
+    share = total // limit
+    looked_at = limit if filter is None or window is None else window
+    if filter is None:
+        rows = yield _unfiltered(statements, stream_uuid, after, limit, share)
+        if not _is_cut(rows):
+            return Page(rows, rows[-1][0] if rows else after, len(rows) < limit)
+    binds = (filter or EventFilter()).binds()
+    if filter is not None:
+        rows = yield Query(statements["page_filtered"], (stream_uuid, after, looked_at, limit, share, *binds))
+        found, last, count = _split(rows)
+        if not _is_cut(found):
+            return _page(found, after, limit, last, count < looked_at)
+    rows = yield Query(statements["page_bounded"], (stream_uuid, after, looked_at, limit, total, *binds))
+    found, last, count = _split(rows)
+    fitting = [row for row in found if row[_DATA] is not None]
+    if len(fitting) < len(found):
+        return Page(fitting, fitting[-1][0], complete=False)
+    return _page(found, after, limit, last, count < looked_at)
 
 
 def known_event_ids(statements: Statements, event_ids: Iterable[UUID]) -> Operation[set[UUID]]:
@@ -67,6 +130,30 @@ def known_event_ids(statements: Statements, event_ids: Iterable[UUID]) -> Operat
         return set()
     rows = yield Query(statements["known_event_ids"], (wanted,))
     return {UUID(bytes=bytes(row[0])) for row in rows}
+
+
+def _unfiltered(statements: Statements, stream_uuid: str, after: int, limit: int, most: int) -> Query:
+    if stream_uuid == ALL_STREAM:
+        return Query(statements["page_all"], (after, limit, most))
+    return Query(statements["page_stream"], (stream_uuid, after, limit, most))
+
+
+def _is_cut(rows: list[Row]) -> bool:
+    """Tell whether an event came without its data, which the columns cannot hold, because it has too many bytes."""
+    return None in map(_data, rows)
+
+
+def _split(rows: list[Row]) -> tuple[list[Row], int | None, int]:
+    """Part the events from the row that tells the last position looked at, and how many were."""
+    ((last, _, count, *_),) = (row for row in rows if row[_EVENT_TYPE] is None)
+    return sorted((row for row in rows if row[_EVENT_TYPE] is not None), key=_number), last, count
+
+
+def _page(rows: list[Row], after: int, limit: int, last: int | None, is_end: bool) -> Page:
+    """Return a page that was not cut by bytes: as far as the events go where they are as many as asked for."""
+    if len(rows) == limit and rows[-1][0] != last:
+        return Page(rows, rows[-1][0], complete=False)
+    return Page(rows, after if last is None else last, is_end)
 
 
 def _read(

@@ -17,7 +17,6 @@ from typing import assert_never
 from ...store.errors import EventStoreError, StoreError
 from ..backoff import Backoff
 from ..loop import Loop, Timer
-from ..reader import PageReader
 from ..routing import Phase, SubscriptionMachine, inputs
 from ..routing.effects import (
     Deliver,
@@ -293,7 +292,7 @@ class Driver:
 
     def _read(self, effect: Read) -> None:
         assert self._session is not None
-        page = PageReader(self._session.read, set()).read(self._session.stream_uuid, effect.after, effect.limit)
+        page = self._session.read(effect.after, effect.limit)
         prepared = self._preparation.prepare(page.rows)
         if prepared.failure is None:
             self._step(inputs.PageRead(effect.serial, prepared.entries, page.scanned_to, page.complete))

@@ -19,8 +19,7 @@ from ...store.errors import StoreError, SubscriptionNotFound
 from ...store.event_store import EventStore
 from ...store.listening import listen, take_notifications
 from ...store.notifications import channel, runtime_channel
-from ...store.read import page_stream
-from ...store.rows import Row
+from ...store.read import Page, read_page
 from ...store.schema import check
 from ...store.sql import Statements
 from ...store.streams import stream_heads
@@ -96,9 +95,9 @@ class Session:
         """Return the newest event number of the stream, 0 when there is none."""
         return run(self._connection, stream_heads(self._statements, [self.stream_uuid])).get(self.stream_uuid, 0)
 
-    def read(self, stream_uuid: str, after: int, limit: int) -> list[Row]:
-        """Read up to `limit` events of a stream after an event number."""
-        return run(self._connection, page_stream(self._statements, stream_uuid, after, limit))
+    def read(self, after: int, limit: int) -> Page:
+        """Read up to `limit` events of the stream after an event number."""
+        return run(self._connection, read_page(self._statements, self.stream_uuid, after, limit))
 
     # The subscription's row and lock
 

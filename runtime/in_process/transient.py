@@ -154,13 +154,13 @@ class TransientSubscription:
             return True
 
     def _read(self, session: Session) -> list[Any]:
-        rows = session.read(self._preparation.stream_uuid, self._position, PAGE_SIZE)
-        prepared = self._preparation.prepare(rows)
+        page = session.read(self._position, PAGE_SIZE)
+        prepared = self._preparation.prepare(page.rows)
         if prepared.failure is not None and prepared.scanned_to is None:
             raise prepared.failure
         if prepared.scanned_to is not None:
             self._position = prepared.scanned_to
-        self._has_more = prepared.failure is not None or len(rows) == PAGE_SIZE
+        self._has_more = prepared.failure is not None or not page.complete
         return [entry.payload for entry in prepared.entries]
 
     def _wait(self, longest: float | None) -> None:

@@ -45,6 +45,8 @@ NAMES = (
     "notify",
     "notify_events",
     "page_all",
+    "page_bounded",
+    "page_filtered",
     "page_stream",
     "paginate_streams",
     "park_events",
@@ -78,17 +80,28 @@ NAMES = (
 )
 
 # Values travel as bytes in both directions, so that only the statement knows which type the columns have.
+# `stored` tells a size without reading a value of many pages: exactly for bytea, by an estimate for jsonb, whose text
+# has no stored length. `exact` mends the estimate, and is asked for values only that `stored` calls small.
 _COLUMNS: Mapping[DataType, Mapping[str, str]] = MappingProxyType(
     {
         "bytea": {
             "data": "e.data",
             "metadata": "e.metadata",
+            "as_json": '"{schema}".runtime_json(e.data)',
+            "stored": "octet_length(e.data) + coalesce(octet_length(e.metadata), 0)",
+            "exact": "0",
             "new_data": "n.data",
             "new_metadata": "n.metadata",
         },
         "jsonb": {
             "data": "convert_to(e.data::text, 'UTF8')",
             "metadata": "convert_to(e.metadata::text, 'UTF8')",
+            "as_json": "e.data",
+            "stored": "pg_column_size(e.data) * case when pg_column_compression(e.data) is null then 1 else 4 end"
+            " + coalesce(pg_column_size(e.metadata), 0)",
+            "exact": "case when coalesce(pg_column_compression(e.data), pg_column_compression(e.metadata)) is null"
+            " then 2 * (pg_column_size(e.data) + coalesce(pg_column_size(e.metadata), 0))"
+            " else octet_length(e.data::text) + coalesce(octet_length(e.metadata::text), 0) end",
             "new_data": "convert_from(n.data, 'UTF8')::jsonb",
             "new_metadata": "convert_from(n.metadata, 'UTF8')::jsonb",
         },
@@ -111,11 +124,12 @@ class Statements(Mapping[str, str]):
     def __init__(self, schema: str, data_type: DataType = "bytea") -> None:
         self.schema = schema
         self.data_type = data_type
+        quoted = schema.replace('"', '""')
         values = {
-            "schema": schema.replace('"', '""'),
+            "schema": quoted,
             "schema_literal": schema.replace("'", "''"),
             "data_type": data_type,
-            **_COLUMNS[data_type],
+            **{name: text.replace("{schema}", quoted) for name, text in _COLUMNS[data_type].items()},
         }
         # One pass, so that a schema name which looks like a placeholder stays what it is.
         self._texts = {

@@ -7,3 +7,4 @@ drop table if exists
 drop function if exists "{schema}".notify_events();
 drop function if exists "{schema}".event_store_delete();
 drop function if exists "{schema}".event_store_exception();
+drop function if exists "{schema}".runtime_json(bytea);

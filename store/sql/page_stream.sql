@@ -1,8 +1,11 @@
 -- Reads a page of one stream in wire form, for routing without decoding; columns as in page_all.
--- $1 stream_uuid, $2 version to read after, $3 limit. A soft-deleted stream still gives its rows: position decides.
+-- $1 stream_uuid, $2 version to read after, $3 limit, $4 most bytes of one event, as in page_all. A soft-deleted stream
+-- still gives its rows: position decides.
 select se.stream_version, s.stream_uuid, se.original_stream_version, e.event_type,
        uuid_send(e.event_id), uuid_send(e.correlation_id), uuid_send(e.causation_id),
-       {data}, {metadata}, (extract(epoch from e.created_at) * 1000000)::bigint
+       case when {stored} <= $4::bigint and {exact} <= $4::bigint then {data} end,
+       case when {stored} <= $4::bigint and {exact} <= $4::bigint then {metadata} end,
+       (extract(epoch from e.created_at) * 1000000)::bigint
   from (
     select event_id, stream_version, original_stream_id, original_stream_version
       from "{schema}".stream_events

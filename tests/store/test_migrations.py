@@ -84,7 +84,7 @@ def test_it_arrives_where_a_new_schema_is(older: str, conn: Connection, schema: 
     try:
         migrated, new = (conn.execute(DEFINITIONS, {"schema": name}).fetchall() for name in (schema, fresh))
         assert migrated == new
-        assert len(new) == 9
+        assert len(new) == 10
     finally:
         drop_schema(conn, fresh)
 

@@ -59,8 +59,10 @@ def test_a_schema_of_any_name_works(database_url: str, data_type: DataType) -> N
 
 
 PLANS: dict[str, tuple[Any, ...]] = {
-    "page_all": (100, 50),
-    "page_stream": ("'s1'", 0, 50),
+    "page_all": (100, 50, 1_000),
+    "page_stream": ("'s1'", 0, 50, 1_000),
+    "page_filtered": ("'$all'", 0, 500, 50, 1_000, "'{Happened}'", "'s1'", "'s'", "array['{\"n\": 1}']"),
+    "page_bounded": ("'$all'", 0, 500, 50, 1_000, "null", "null", "null", "null"),
     "read_forward": ("'s1'", 0, 50),
     "read_backward": ("'$all'", 100, 50),
     "append_events": (

@@ -1,0 +1,77 @@
+"""The shell of one subscription: how it reads where a filter lets nothing pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eventstore.handlers.resolve import Subscription
+from eventstore.runtime import messages
+from eventstore.runtime.reader import PageReader
+from eventstore.runtime.subscription import RunningSubscription
+from eventstore.store.filters import EventFilter
+from eventstore.store.read import Page
+
+
+class Listener:
+    """The surroundings of a subscription whose stream has 1,000,000 events, none of which passes a filter."""
+
+    def __init__(self) -> None:
+        self.reader = PageReader(self.read_page, set(), clock=lambda: 0.0)
+        self.reads: list[tuple[Any, ...]] = []
+        self.due: list[Callable[[], None]] = []
+
+    def read_page(
+        self,
+        stream: str,
+        after: int,
+        limit: int,
+        *,
+        max_bytes: int | None,
+        filter: EventFilter | None,
+        window: int | None,
+    ) -> Page:
+        self.reads.append((stream, after, max_bytes, filter))
+        scanned_to = min(1_000_000, after + (window or limit))
+        return Page([], scanned_to, complete=scanned_to == 1_000_000)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
+        if seconds == 0:
+            self.due.append(callback)
+        return None
+
+    def to_worker(self, subscriber: Any, message: Any) -> None: ...
+
+    def to_lock_holder(self, message: Any) -> None: ...
+
+    def changed(self) -> None: ...
+
+    def drained(self, name: str) -> None: ...
+
+
+def test_each_read_of_a_sparse_filter_leaves_the_others_their_turn() -> None:
+    listener = Listener()
+    subscription = RunningSubscription(
+        Subscription(name="s", handler="m:f", event_types=("Rare",), max_bytes=1_234), None, listener
+    )
+    subscription.appended(1_000_000)
+    subscription.granted(messages.Granted("s", 1, 1, None))
+    turns = 0
+    while listener.due:
+        assert len(listener.reads) == turns + 1, "one read in a turn"
+        assert subscription.report().state == "catching_up"
+        listener.due.pop()()
+        turns += 1
+    assert subscription.report().state == "live"
+    assert {(stream, *rest) for stream, _, *rest in listener.reads} == {("$all", 1_234, EventFilter.of(["Rare"]))}
+
+
+def test_a_read_under_way_is_forgotten_with_the_ownership() -> None:
+    listener = Listener()
+    subscription = RunningSubscription(Subscription(name="s", handler="m:f", category="rare"), None, listener)
+    subscription.granted(messages.Granted("s", 1, 1, None))
+    (answer,) = listener.due
+    subscription.standby(messages.Standby("s", "other", 7))
+    answer()
+    assert subscription.report().state == "waiting"
+    assert len(listener.reads) == 1
