@@ -12,8 +12,9 @@ import pytest
 
 from eventstore.handlers import HandlerOptions
 from eventstore.handlers.declaration import HandlerFunction
-from eventstore.handlers.resolve import DECLARED, Subscription, extend_path, load_function, resolve
+from eventstore.handlers.resolve import DECLARED, Subscription, event_filter, extend_path, load_function, resolve
 from eventstore.store import ConfigurationError
+from eventstore.store.filters import EventFilter
 
 WHERE = "subscription 's'"
 SOURCE = """
@@ -341,3 +342,15 @@ def test_a_handler_of_a_package_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(str(tmp_path))
     function: HandlerFunction = load_function("user_package_deep.inner.handlers:handle", where=WHERE)
     assert function(None, None) == "mine"
+
+
+def test_the_options_of_a_filter_become_one(name: str) -> None:
+    declared = resolve(f"{name}:full", HandlerOptions(), where=WHERE)
+    assert event_filter(declared) == EventFilter.of(["Opened"], "order", "order-", {"a.b": 1})
+    assert event_filter(resolve(f"{name}:bare", HandlerOptions(name="s"), where=WHERE)) is None
+
+
+def test_a_filter_that_cannot_work_is_refused_with_its_place(name: str) -> None:
+    options = HandlerOptions(name="s", data_equals={"a..b": 1})
+    with pytest.raises(ConfigurationError, match=r"subscription 's': data_equals has the path 'a..b'"):
+        resolve(f"{name}:bare", options, where=WHERE)
