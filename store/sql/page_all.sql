@@ -1,8 +1,8 @@
--- Reads a page of $all in wire form, for routing without decoding. $1 position to read after, $2 limit, $3 most bytes of
--- data and metadata of one event: both are null of an event that has more, or may have, and page_bounded reads it.
--- Columns: event_number, stream_uuid and stream_version of the original stream, event_type, event_id, correlation_id and
--- causation_id as 16 bytes, data and metadata as bytes, created_at in microseconds since 1970-01-01 UTC.
--- The inner limit and the fenced lookups keep a page at index speed whatever the planner knows about the tables.
+-- Reads a page of $all in wire form, for routing without decoding. $1 position to read after, $2 limit, $3 most bytes
+-- of data and metadata of one event: both are null of an event that has more, or may have, and page_bounded reads it.
+-- Columns: event_number, stream_uuid and stream_version of the original stream, event_type, event_id, correlation_id
+-- and causation_id as 16 bytes, data and metadata as bytes, created_at in microseconds since 1970-01-01 UTC. The inner
+-- limit and the fenced lookups keep a page at index speed whatever the planner knows about the tables.
 select se.stream_version, s.stream_uuid, se.original_stream_version, e.event_type,
        uuid_send(e.event_id), uuid_send(e.correlation_id), uuid_send(e.causation_id),
        case when {stored} <= $3::bigint and {exact} <= $3::bigint then {data} end,

@@ -1,11 +1,11 @@
--- Reads a page like page_filtered, up to a number of bytes of data and metadata: the first event always, then what fits.
--- Where it stopped for that, a row follows whose data and metadata are null. $1 stream_uuid or $all, $2 position to read
--- after, $3 most positions to look at, $4 limit, $5 most bytes, $6 event types, $7 category, $8 prefix of the stream's
--- name, $9 JSON documents that data contains; a null passes every event. The inner sum is of sizes known without reading
--- the values, so that what is far too much is never read; the outer one is of the values as they are sent. No event
--- counts for more than the bound, so that the row after a single one beyond it is still there to tell.
-select max(looked_at.stream_version), null::text, count(*), null::text, null::bytea, null::bytea, null::bytea, null::bytea,
-       null::bytea, null::bigint
+-- Reads a page like page_filtered, up to a number of bytes of data and metadata: the first event always, then what
+-- fits. Where it stopped for that, a row follows whose data and metadata are null. $1 stream_uuid or $all, $2 position
+-- to read after, $3 most positions to look at, $4 limit, $5 most bytes, $6 event types, $7 category, $8 prefix of the
+-- stream's name, $9 JSON documents that data contains; a null passes every event. The inner sum is of sizes known
+-- without reading the values, so that what is far too much is never read; the outer one is of the values as they are
+-- sent. No event counts for more than the bound, so that the row after a single one beyond it is still there to tell.
+select max(looked_at.stream_version), null::text, count(*), null::text, null::bytea, null::bytea, null::bytea,
+       null::bytea, null::bytea, null::bigint
   from (
     select stream_version
       from "{schema}".stream_events

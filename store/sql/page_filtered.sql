@@ -1,10 +1,10 @@
 -- Reads those events of a page that pass a filter. Columns as in page_all, after one row that has no event_type: there
--- event_number is the last position looked at, null for none, and stream_version how many were looked at.
--- $1 stream_uuid or $all, $2 position to read after, $3 most positions to look at, $4 limit, $5 most bytes of one event
--- as in page_all, $6 event types, $7 category, $8 prefix of the stream's name, $9 JSON documents that data contains;
--- a null passes every event. JSON is read last, and only of events that pass the rest.
-select max(looked_at.stream_version), null::text, count(*), null::text, null::bytea, null::bytea, null::bytea, null::bytea,
-       null::bytea, null::bigint
+-- event_number is the last position looked at, null for none, and stream_version how many were looked at. $1
+-- stream_uuid or $all, $2 position to read after, $3 most positions to look at, $4 limit, $5 most bytes of one event as
+-- in page_all, $6 event types, $7 category, $8 prefix of the stream's name, $9 JSON documents that data contains; a
+-- null passes every event. JSON is read last, and only of events that pass the rest.
+select max(looked_at.stream_version), null::text, count(*), null::text, null::bytea, null::bytea, null::bytea,
+       null::bytea, null::bytea, null::bigint
   from (
     select stream_version
       from "{schema}".stream_events

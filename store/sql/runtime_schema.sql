@@ -73,8 +73,8 @@ create table if not exists "{schema}".runtime_done_events (
   primary key (subscription_id, unit, event_number)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- Data of an event as jsonb, for filters on bytea columns; null where it is no JSON. JSON can hold the character U+0000,
--- jsonb cannot: U+FFFD takes its place, so that the event is still found by its other values.
+-- Data of an event as jsonb, for filters on bytea columns; null where it is no JSON. JSON can hold the character
+-- U+0000, jsonb cannot: U+FFFD takes its place, so that the event is still found by its other values.
 create or replace function "{schema}".runtime_json(payload bytea) returns jsonb
   language plpgsql immutable strict parallel safe cost 1000 as $function$
 begin
