@@ -21,7 +21,7 @@ from ..store.rows import Row
 from . import messages
 from .messages import Message, WorkerToListener
 from .partition_keys import RowKey
-from .reader import PageReader
+from .reader import PageReader, size_of
 from .routing import Entry, Phase, RoutingOptions, SubscriptionMachine, inputs
 from .routing.effects import (
     Deliver,
@@ -286,9 +286,9 @@ class RunningSubscription:
                 assert_never(effect)
 
     def _read(self, effect: Read) -> None:
-        stream, max_bytes, head = self.subscription.stream, self.subscription.max_bytes, self._head or 0
-        head = max(head, self.machine.head)
-        page = self._around.reader.read(stream, effect.after, effect.limit, max_bytes, self._filter, head)
+        head = max(self._head or 0, self.machine.head)
+        stream = self.subscription.stream
+        page = self._around.reader.read(stream, effect.after, effect.limit, effect.max_bytes, self._filter, head)
         entries, halt = entries_of(page.rows, self._key)
         if halt is None:
             answer = inputs.PageRead(effect.serial, entries, page.scanned_to, page.complete)
@@ -350,7 +350,7 @@ class RunningSubscription:
         for parked in due:
             # One that is discarded may have no event left to compute a key of.
             key = parked.partition if parked.discard or self._key is None else self._key(parked.row)
-            entries.append(Entry(parked.row[0], key, parked.row, _size(parked.row)))
+            entries.append(Entry(parked.row[0], key, parked.row, size_of(parked.row)))
         discarded = [parked.row[0] for parked in due if parked.discard]
         self.happened(inputs.ParkedDue(entries, discarded, complete=len(due) < limit))
 
@@ -405,7 +405,7 @@ class RunningSubscription:
 def entries_of(rows: list[Row], key: RowKey | None) -> tuple[list[Entry], inputs.Halt | None]:
     """The rows as entries, up to the first whose partition key cannot be had, and what to say of that one."""
     if key is None:
-        return [Entry(row[0], None, row, _size(row)) for row in rows], None
+        return [Entry(row[0], None, row, size_of(row)) for row in rows], None
     entries: list[Entry] = []
     for row in rows:
         try:
@@ -414,13 +414,8 @@ def entries_of(rows: list[Row], key: RowKey | None) -> tuple[list[Entry], inputs
         except Exception as error:
             reason = f"partition_by failed with {type(error).__name__}: {error}"
             return entries, inputs.Halt(row[0], reason)
-        entries.append(Entry(row[0], found, row, _size(row)))
+        entries.append(Entry(row[0], found, row, size_of(row)))
     return entries, None
-
-
-def _size(row: Row) -> int:
-    """The bytes of an event's data and metadata."""
-    return len(row[7]) + len(row[8] or b"")
 
 
 def routing_options(subscription: Subscription) -> RoutingOptions:

@@ -9,8 +9,13 @@ from eventstore.handlers.resolve import Subscription
 from eventstore.runtime import messages
 from eventstore.runtime.reader import PageReader
 from eventstore.runtime.subscription import RunningSubscription
+from eventstore.store.delivery import DueParked
+from eventstore.store.delivery_types import Terms
 from eventstore.store.filters import EventFilter
 from eventstore.store.read import Page
+
+
+TERMS = Terms(1, 1, False, None, None, 0, 0, 0, False)
 
 
 class Listener:
@@ -40,6 +45,9 @@ class Listener:
             self.due.append(callback)
         return None
 
+    def read_parked(self, subscription_id: int, limit: int) -> list[DueParked]:
+        return []
+
     def to_worker(self, subscriber: Any, message: Any) -> None: ...
 
     def to_lock_holder(self, message: Any) -> None: ...
@@ -55,7 +63,7 @@ def test_each_read_of_a_sparse_filter_leaves_the_others_their_turn() -> None:
         Subscription(name="s", handler="m:f", event_types=("Rare",), max_bytes=1_234), None, listener
     )
     subscription.appended(1_000_000)
-    subscription.granted(messages.Granted("s", 1, 1, None))
+    subscription.granted(messages.Granted("s", 1, 1, None, TERMS))
     turns = 0
     while listener.due:
         assert len(listener.reads) == turns + 1, "one read in a turn"
@@ -69,7 +77,7 @@ def test_each_read_of_a_sparse_filter_leaves_the_others_their_turn() -> None:
 def test_a_read_under_way_is_forgotten_with_the_ownership() -> None:
     listener = Listener()
     subscription = RunningSubscription(Subscription(name="s", handler="m:f", category="rare"), None, listener)
-    subscription.granted(messages.Granted("s", 1, 1, None))
+    subscription.granted(messages.Granted("s", 1, 1, None, TERMS))
     (answer,) = listener.due
     subscription.standby(messages.Standby("s", "other", 7))
     answer()
