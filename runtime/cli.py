@@ -21,7 +21,9 @@ from ..store.event_store import EventStore
 from ..store.migrations import create_database
 from ..store.settings import EMBEDDED
 from . import commands
+from .cli_options import ConfigOption, JsonOption
 from .config import RuntimeConfig, load_config
+from .control_cli import add_commands
 from .demo.run import run_demo
 from .idle import is_idle, stuck
 from .launch import open_store, plan_node, run_node
@@ -43,11 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("-c", "--config", metavar="FILE", help="The configuration; ./supervisor.toml where it exists."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 UntilIdleOption = Annotated[bool, typer.Option("--until-idle", help="Exit 0 when every subscription has caught up.")]
 
 
@@ -274,3 +271,6 @@ def _store(path: Path | None, *, create: bool = True) -> Iterator[EventStore]:
         )
         with store:
             yield store
+
+
+add_commands(app, _connection)

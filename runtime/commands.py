@@ -135,8 +135,21 @@ def lag_table(lags: Sequence[SubscriptionLag]) -> Table:
     for heading in ("Last seen", "Head", "Lag"):
         table.add_column(heading, justify="right")
     table.add_column("Owner")
+    table.add_column("State", overflow="fold")
     for lag in lags:
         owner = (lag.node or "another runtime") if lag.is_locked else "nobody"
         seen = "-" if lag.last_seen is None else f"{lag.last_seen:,}"
-        table.add_row(lag.subscription_name, lag.stream_uuid, seen, f"{lag.head:,}", f"{lag.lag:,}", owner)
+        table.add_row(lag.subscription_name, lag.stream_uuid, seen, f"{lag.head:,}", f"{lag.lag:,}", owner, _state(lag))
     return table
+
+
+def _state(lag: SubscriptionLag) -> str:
+    """What keeps a subscription from going on, and what it has set aside; empty where there is nothing to say."""
+    said = []
+    if lag.paused:
+        said.append("paused")
+    if lag.halted_at is not None:
+        said.append(f"halted at event {lag.halted_at:,}: {lag.halted_reason}")
+    if lag.parked:
+        said.append(f"{lag.parked:,} parked")
+    return ", ".join(said)

@@ -14,7 +14,6 @@ from eventstore.store.delivery_types import Terms
 from eventstore.store.filters import EventFilter
 from eventstore.store.read import Page
 
-
 TERMS = Terms(1, 1, False, None, None, 0, 0, 0, False)
 
 
