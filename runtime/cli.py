@@ -27,6 +27,7 @@ from .control_cli import add_commands
 from .demo.run import run_demo
 from .idle import is_idle, stuck
 from .launch import open_store, plan_node, run_node
+from .planner import planner
 from .restart import ExitCode
 from .status import NodeStatus
 from .version import version
@@ -100,7 +101,8 @@ def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilId
         return until_idle and (bool(problem) or is_idle(status))
 
     with open_store(settings) as store:
-        code = run_node(plan_node(settings, store), observe)
+        plan = plan_node(settings, store)
+        code = run_node(plan, observe, start_planning=planner(_file(config or context.obj), plan))
     if until_idle and problem:
         typer.echo(f"error: {problem}", err=True)
         code = ExitCode.FAILED
@@ -239,9 +241,13 @@ def _stop_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitCode.OK)))
 
 
+def _file(path: Path | None) -> Path | None:
+    """The configuration file, given or found."""
+    return DEFAULT_FILE if path is None and DEFAULT_FILE.exists() else path
+
+
 def _load(path: Path | None, *, needed: bool = False) -> RuntimeConfig:
-    if path is None and DEFAULT_FILE.exists():
-        path = DEFAULT_FILE
+    path = _file(path)
     if path is None and needed:
         raise ConfigurationError(
             f"there is no {DEFAULT_FILE} in {Path.cwd()}; give one with -c FILE, or try `eventstore-runtime demo`"

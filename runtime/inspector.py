@@ -64,10 +64,23 @@ def inspect_handlers(
             f"importing the handlers ended the process that did it (exit code {process.exitcode}); "
             f"import them by hand to see why: {', '.join(h.handler for h in handlers)}"
         )
-    decoded = msgspec.msgpack.decode(answer, type=_Answer)
-    if decoded.problems:
-        raise ConfigurationError("\n".join(decoded.problems))
-    return decoded.subscriptions
+    return _settled(msgspec.msgpack.decode(answer, type=_Answer))
+
+
+def declared_subscriptions(python_path: Sequence[str], handlers: Sequence[DeclaredHandler]) -> tuple[Subscription, ...]:
+    """Imports the handlers in this very process and settles their options; for a process that ends soon after.
+
+    Raises:
+        ConfigurationError: One line for each handler that cannot run as configured.
+    """
+    extend_path(python_path)
+    return _settled(_inspect(_Request(tuple(python_path), tuple(handlers))))
+
+
+def _settled(answer: _Answer) -> tuple[Subscription, ...]:
+    if answer.problems:
+        raise ConfigurationError("\n".join(answer.problems))
+    return answer.subscriptions
 
 
 def inspector_main(request_bytes: bytes, answer_to: socket.socket) -> None:

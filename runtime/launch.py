@@ -7,7 +7,7 @@ and by anybody who embeds the runtime.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -26,8 +26,8 @@ from .inspector import DeclaredHandler, inspect_handlers
 from .logs import configure_logging
 from .plan import LogPlan, MonitorPlan, NodePlan, StorePlan
 from .restart import ExitCode, RestartPolicy
-from .supervisor import Observer, Supervisor
-from .topology import ChildSpec, process_tree
+from .supervisor import Observer, Planning, Supervisor
+from .topology import ChildSpec
 
 
 @contextmanager
@@ -59,16 +59,35 @@ def plan_node(config: RuntimeConfig, store: StorePlan) -> NodePlan:
     Raises:
         ConfigurationError: Nothing is declared, or something declared cannot run.
     """
+    handlers = declared_handlers(config)
+    node = config.runtime
+    return build_plan(config, store, inspect_handlers(node.start_method, node.python_path, handlers))
+
+
+def declared_handlers(config: RuntimeConfig) -> list[DeclaredHandler]:
+    """What `[[subscriptions]]` declares, to be imported and settled.
+
+    Raises:
+        ConfigurationError: Nothing is declared.
+    """
     if not config.subscriptions:
         raise ConfigurationError("no subscription is declared; add a [[subscriptions]] entry with name and handler")
+    return [_declared(subscription) for subscription in config.subscriptions]
+
+
+def build_plan(config: RuntimeConfig, store: StorePlan, subscriptions: tuple[Subscription, ...]) -> NodePlan:
+    """The plan of a node from its configuration and its settled subscriptions.
+
+    Raises:
+        ConfigurationError: Two subscriptions have the same name.
+    """
     node, restart = config.runtime, config.restart
-    handlers = [_declared(subscription) for subscription in config.subscriptions]
     backoff = Backoff(minimum=restart.backoff_min, maximum=restart.backoff_max, jitter=restart.jitter)
     return NodePlan(
         node=node.name,
         run=uuid4().hex,
         store=store,
-        subscriptions=_distinct(inspect_handlers(node.start_method, node.python_path, handlers)),
+        subscriptions=_distinct(subscriptions),
         python_path=tuple(node.python_path),
         monitor=_monitor_plan(config.monitor),
         log=LogPlan(level=config.log.level, format=config.log.format),
@@ -82,13 +101,19 @@ def plan_node(config: RuntimeConfig, store: StorePlan) -> NodePlan:
     )
 
 
-def run_node(plan: NodePlan, observer: Observer | None = None, more: Sequence[ChildSpec] = ()) -> ExitCode:
+def run_node(
+    plan: NodePlan,
+    observer: Observer | None = None,
+    more: Sequence[ChildSpec] = (),
+    start_planning: Callable[[], Planning] | None = None,
+) -> ExitCode:
     """Runs a node until it is told to stop.
 
     Args:
         plan: What to run.
         observer: Sees every new status and may end the run.
         more: Children beside those of every node.
+        start_planning: How to have the configuration read anew on SIGHUP; None where it cannot change.
 
     Raises:
         ConfigurationError: The node could not work as configured.
@@ -96,7 +121,7 @@ def run_node(plan: NodePlan, observer: Observer | None = None, more: Sequence[Ch
     configure_logging(plan.log)
     log = structlog.get_logger(process="supervisor")
     log.info("starting", node=plan.node, pid=os.getpid(), store=_where(plan.store), connections=connections(plan))
-    supervisor = Supervisor(plan, [*process_tree(plan), *more], observer)
+    supervisor = Supervisor(plan, more, observer, start_planning)
     code = supervisor.run()
     if supervisor.failure:
         raise ConfigurationError(supervisor.failure)

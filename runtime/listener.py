@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from ..handlers.resolve import event_filter, extend_path
+from ..handlers.resolve import Subscription, event_filter, extend_path
 from ..store.connection import run
 from ..store.control import CHANGED
 from ..store.delivery import DueParked, due_parked_events
@@ -44,16 +44,20 @@ from .messages import (
     Message,
     OwnershipLost,
     Recheck,
+    Reconfigure,
     Release,
     Standby,
+    SubscriptionEnded,
     TermsChanged,
+    ToChild,
     TryNow,
     WorkerReady,
     WorkerToListener,
 )
 from .partition_keys import row_key
 from .plan import NodePlan
-from .reader import PageReader
+from .reader import PageReader, Selection
+from .reload import changes
 from .routing import inputs
 from .routing.state import SubscriberId
 from .status import ListenerReport
@@ -67,12 +71,12 @@ class Listener(Actor):
 
     def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
         super().__init__(name, plan, control)
-        selections = Counter((subscription.stream, event_filter(subscription)) for subscription in plan.subscriptions)
-        self.reader = PageReader(self._read_page, {one for one, number in selections.items() if number > 1})
+        self.reader = PageReader(self._read_page, _shared(plan))
         self._subscriptions: dict[str, RunningSubscription] = {}
         self._by_stream: dict[str, list[RunningSubscription]] = defaultdict(list)
         self._lock_holder: Channel[LockHolderToListener] | None = None
-        self._workers: dict[str, tuple[str, int]] = {}
+        self._workers: dict[str, tuple[tuple[str, int], RunningSubscription]] = {}
+        self._ending: set[str] = set()
         self._channels: dict[SubscriberId, Channel[WorkerToListener]] = {}
         self._at_hand: dict[SubscriberId, AtHand] = {}
         self._incarnations = itertools.count(1)
@@ -89,9 +93,7 @@ class Listener(Actor):
         store = self.plan.store
         extend_path(self.plan.python_path)
         for subscription in self.plan.subscriptions:
-            running = RunningSubscription(subscription, row_key(subscription, JsonSerializer()), self)
-            self._subscriptions[subscription.name] = running
-            self._by_stream[subscription.stream].append(running)
+            self._add(subscription)
         self._listening = connect_to(self.plan, "LISTEN", session=True)
         self._reading = connect_to(self.plan, self.name)
         self._statements = Statements(store.schema, check(self._reading, store.schema))
@@ -99,6 +101,12 @@ class Listener(Actor):
         self.loop.watch(self._listening.fileno(), self._hear)
         self.loop.call_every(self.plan.poll_interval, self._poll)
         return ""
+
+    def _add(self, subscription: Subscription) -> RunningSubscription:
+        running = RunningSubscription(subscription, row_key(subscription, JsonSerializer()), self)
+        self._subscriptions[subscription.name] = running
+        self._by_stream[subscription.stream].append(running)
+        return running
 
     def close(self) -> None:
         """Closes both connections."""
@@ -180,7 +188,10 @@ class Listener(Actor):
         if channel is None:
             return
         for message in channel.receive():
-            subscription = self._subscriptions[message.subscription]
+            subscription = self._subscriptions.get(message.subscription)
+            if subscription is None:
+                # Of a subscription that the plan does not hold any more.
+                continue
             match message:
                 case Granted():
                     subscription.granted(message)
@@ -202,10 +213,10 @@ class Listener(Actor):
     def _attach_worker(self, peer: str, channel_socket: socket.socket, busy: bool) -> None:
         self._leave_worker(peer)
         subscriber = (peer, next(self._incarnations))
-        channel: Channel[WorkerToListener] = Channel(channel_socket, WorkerToListener)
-        self._workers[peer] = subscriber
-        self._channels[subscriber] = channel
         subscription = self._subscription_of(peer)
+        channel: Channel[WorkerToListener] = Channel(channel_socket, WorkerToListener)
+        self._workers[peer] = (subscriber, subscription)
+        self._channels[subscriber] = channel
         if busy:
             subscription.happened(inputs.Expected(subscriber))
         self.loop.add_channel(channel, lambda: self._read_worker(subscription, subscriber, channel))
@@ -222,19 +233,20 @@ class Listener(Actor):
             self.loop.remove_channel(channel)
 
     def _leave_worker(self, peer: str, died: str = "") -> None:
-        subscriber = self._workers.pop(peer, None)
-        if subscriber is None:
+        known = self._workers.pop(peer, None)
+        if known is None:
             return
+        subscriber, subscription = known
         channel = self._channels.pop(subscriber)
         if not channel.closed:
             # What it sent before it died is true: acks in the channel are not lost with it.
-            self._read_worker(self._subscription_of(peer), subscriber, channel)
+            self._read_worker(subscription, subscriber, channel)
         self.loop.remove_channel(channel)
         page = self._at_hand.pop(subscriber, None)
         at_hand = page.read() if page is not None else None
         if page is not None:
             page.close()
-        self._subscription_of(peer).left(subscriber, died, at_hand)
+        subscription.left(subscriber, died, at_hand)
 
     def _subscription_of(self, peer: str) -> RunningSubscription:
         return self._subscriptions[peer.removeprefix("worker:").rpartition(":")[0]]
@@ -254,6 +266,36 @@ class Listener(Actor):
             self._leave_lock_holder()
         else:
             self._leave_worker(peer, died)
+
+    def on_message(self, message: ToChild) -> None:
+        """A new plan: drains what it does not hold, or holds otherwise; the rest goes on undisturbed."""
+        if not isinstance(message, Reconfigure) or self._draining:
+            return
+        difference = changes(self.plan, NodePlan.decode(message.plan))
+        self.plan = difference.plan
+        self.reader.share(_shared(self.plan))
+        for name in difference.begun:
+            if name not in self._subscriptions:
+                self._begin(name)
+        for name in difference.ended:
+            if name in self._subscriptions and name not in self._ending:
+                self._ending.add(name)
+                self._subscriptions[name].happened(inputs.Drain())
+
+    def _begin(self, name: str) -> None:
+        """Takes up a subscription that the plan holds now."""
+        self._add(self.plan.subscription(name))
+        self.to_lock_holder(Acquire(name))
+        self._poll()
+
+    def _ended(self, name: str) -> None:
+        """A subscription of an older plan is drained: its workers may go, and the one of the new plan begins."""
+        self._ending.discard(name)
+        self._by_stream[self._subscriptions[name].subscription.stream].remove(self._subscriptions[name])
+        del self._subscriptions[name]
+        self.control.send(SubscriptionEnded(name))
+        if any(subscription.name == name for subscription in self.plan.subscriptions):
+            self._begin(name)
 
     def on_stop(self) -> None:
         """Drains every subscription: no more deliveries, last checkpoints, then the end."""
@@ -297,8 +339,17 @@ class Listener(Actor):
     def drained(self, name: str) -> None:
         """A subscription has stopped for good: its lock goes back at once; after the last one, so does the process."""
         self.to_lock_holder(Release(name))
+        if name in self._ending and not self._draining:
+            self._ended(name)
+            return
         self._undrained.discard(name)
         if not self._undrained:
             self.beat()
             self.control.send(Drained())
             self.loop.stop()
+
+
+def _shared(plan: NodePlan) -> set[Selection]:
+    """What several subscriptions follow, so that it is worth keeping pages of it."""
+    selections = Counter((subscription.stream, event_filter(subscription)) for subscription in plan.subscriptions)
+    return {selection for selection, number in selections.items() if number > 1}

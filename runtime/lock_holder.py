@@ -57,12 +57,14 @@ from .messages import (
     OwnershipLost,
     ParkEvents,
     Recheck,
+    Reconfigure,
     Release,
     SaveAttempts,
     SaveCheckpoint,
     SaveHalt,
     Standby,
     TermsChanged,
+    ToChild,
     ToLockHolder,
     TryNow,
     UnparkEvents,
@@ -111,6 +113,11 @@ class LockHolder(Actor):
         """Gives every lock back and tells the other nodes."""
         self._release([lock for lock in self._locks.values() if lock.held])
         self.loop.stop()
+
+    def on_message(self, message: ToChild) -> None:
+        """Takes the new plan; what it does not hold any more is released by the listener."""
+        if isinstance(message, Reconfigure):
+            self.plan = NodePlan.decode(message.plan)
 
     # The listener
 

@@ -49,13 +49,19 @@ class Stop(Message, frozen=True):
     """Finish what is begun and exit with code 0."""
 
 
+class Reconfigure(Message, frozen=True):
+    """For the listener and the lock-holder: the node's new plan, encoded; only its subscriptions differ."""
+
+    plan: bytes
+
+
 class NodeReport(Message, frozen=True):
     """For the monitor: the node's status as JSON (see `status.py`)."""
 
     status: bytes
 
 
-ToChild = Attach | PeerExited | Stop | NodeReport
+ToChild = Attach | PeerExited | Stop | Reconfigure | NodeReport
 
 # Any child to the supervisor
 
@@ -82,7 +88,13 @@ class Drained(Message, frozen=True):
     """The listener has drained all subscriptions and exits."""
 
 
-ToSupervisor = Ready | Heartbeat | BootFailed | Drained
+class SubscriptionEnded(Message, frozen=True):
+    """The listener has drained a subscription that the new plan does not hold, or holds otherwise."""
+
+    subscription: str
+
+
+ToSupervisor = SubscriptionEnded | Ready | Heartbeat | BootFailed | Drained
 
 # Listener to lock-holder
 

@@ -79,6 +79,10 @@ class PageReader:
         self.reads = 0
         self.events_read = 0
 
+    def share(self, shared: Collection[Selection]) -> None:
+        """Changes what several subscriptions follow."""
+        self._shared = shared
+
     def read(
         self,
         stream: str,

@@ -12,9 +12,12 @@ import os
 import random
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 
 from .actor import child_main
@@ -29,15 +32,33 @@ from .messages import (
     NodeReport,
     PeerExited,
     Ready,
+    Reconfigure,
     Stop,
+    SubscriptionEnded,
     ToSupervisor,
 )
 from .plan import NodePlan
+from .reload import changes
 from .restart import ChildHistory, ExitCode, GiveUp, Restart, describe_exit
 from .spawn import start_process
 from .status import ChildStatus, NodeStatus, status_json
 from .summary import Totals, summarize
-from .topology import ChildSpec
+from .topology import ChildSpec, process_tree
+
+
+class PlanAnswer(msgspec.Struct, frozen=True):
+    """What came of reading the configuration anew: an encoded plan, or what is wrong."""
+
+    plan: bytes = b""
+    problem: str = ""
+
+
+class Planning(NamedTuple):
+    """A process that reads the configuration anew; it answers over the socket and ends."""
+
+    process: Any
+    answer: socket.socket
+
 
 Observer = Callable[[NodeStatus, Mapping[str, bytes]], bool]
 """Sees every new status, and the newest report of each child by name; True asks the node to stop."""
@@ -60,6 +81,8 @@ class Child:
         self.report = b""
         self.detail = ""
         self.timer: Timer | None = None
+        self.leaving = False
+        """True when the node's plan holds it no more, or otherwise."""
 
     @property
     def alive(self) -> bool:
@@ -88,14 +111,25 @@ class Supervisor:
 
     Args:
         plan: What to run.
-        specs: The children, in starting order.
+        more: Children beside those that every node has.
         observer: Called with every new status, at least once per heartbeat interval.
+        start_planning: How to have the configuration read anew; None where it cannot change.
     """
 
-    def __init__(self, plan: NodePlan, specs: Sequence[ChildSpec], observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        plan: NodePlan,
+        more: Sequence[ChildSpec] = (),
+        observer: Observer | None = None,
+        start_planning: Callable[[], Planning] | None = None,
+    ) -> None:
         self.plan = plan
         self._plan_bytes = plan.encode()
-        self._children = {spec.name: Child(spec) for spec in specs}
+        self._more = tuple(more)
+        self._start_planning = start_planning
+        self._planning = False
+        self._plan_again = False
+        self._children = {spec.name: Child(spec) for spec in self._specs()}
         self._observer = observer
         self._loop = Loop()
         self._log = structlog.get_logger(process="supervisor")
@@ -105,6 +139,7 @@ class Supervisor:
         self._hurried = False
         self._publish_due = False
         self._failure = ""
+        self._had_terminal = sys.stderr.isatty()
 
     # The life of a node
 
@@ -171,6 +206,100 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     child.process.kill()
 
+    def _specs(self) -> list[ChildSpec]:
+        return [*process_tree(self.plan), *self._more]
+
+    # A new configuration
+
+    def reload(self) -> None:
+        """Has the configuration read anew, and applies the difference; asked meanwhile, once more after it."""
+        if self._stopping is not None:
+            return
+        if self._start_planning is None:
+            self._log.warning("reload_ignored", reason="this node was started without a configuration file")
+        elif self._planning:
+            self._plan_again = True
+        else:
+            self._log.info("reloading")
+            self._planning = True
+            planning = self._start_planning()
+            received = bytearray()
+            self._loop.watch(planning.answer, lambda: self._read_planning(planning, received))
+
+    def _read_planning(self, planning: Planning, received: bytearray) -> None:
+        chunk = planning.answer.recv(65536)
+        received += chunk
+        if chunk:
+            return
+        self._loop.unwatch(planning.answer)
+        planning.answer.close()
+        planning.process.join()
+        planning.process.close()
+        self._planning = False
+        answer = PlanAnswer(problem="reading the configuration ended the process that did it")
+        if received:
+            answer = msgspec.msgpack.decode(received, type=PlanAnswer)
+        if answer.plan:
+            self._apply(NodePlan.decode(answer.plan))
+        else:
+            self._log.error("reload_failed", reason=answer.problem)
+        if self._plan_again:
+            self._plan_again = False
+            self.reload()
+
+    def _apply(self, wanted: NodePlan) -> None:
+        """Ends what the new plan does not hold, begins what is new; the rest goes on undisturbed."""
+        difference = changes(self.plan, wanted)
+        if difference.left_out:
+            self._log.warning("reload_needs_restart", parts=list(difference.left_out))
+        self._log.info("reloaded", ended=list(difference.ended), begun=list(difference.begun))
+        self.plan = difference.plan
+        self._plan_bytes = self.plan.encode()
+        for name in ("listener", "lock-holder"):
+            self._children[name].tell(Reconfigure(self._plan_bytes))
+        for child in list(self._children.values()):
+            if child.spec.subscription in difference.ended:
+                child.leaving = True
+                if not child.alive:
+                    self._replace(child)
+        if not self._children["listener"].alive:
+            self._stop_leaving()
+        for spec in self._specs():
+            known = self._children.get(spec.name)
+            if known is None:
+                self._begin(spec)
+            elif not known.leaving:
+                known.spec = spec
+                if known.state == "failed":
+                    # It could not run as it was; somebody may have mended that.
+                    self._start(known)
+
+    def _begin(self, spec: ChildSpec) -> None:
+        child = self._children[spec.name] = Child(spec)
+        self._start(child)
+
+    def _stop_leaving(self, subscription: str | None = None) -> None:
+        """Stops the workers of a subscription that has ended, or of all that end when nobody can say so any more."""
+        for child in self._children.values():
+            if child.leaving and child.alive and subscription in (None, child.spec.subscription):
+                child.tell(Stop())
+                self._loop.call_later(self.plan.grace, partial(self._kill_leaving, child))
+
+    def _kill_leaving(self, child: Child) -> None:
+        if child.leaving and child.process is not None:
+            self._log.warning("killing_children", reason="the grace time is over", children=[child.spec.name])
+            child.process.kill()
+
+    def _replace(self, child: Child) -> None:
+        """A child that leaves is gone; one of its name in the plan of now takes its place."""
+        if child.timer is not None:
+            child.timer.cancel()
+        child.leaving = False
+        del self._children[child.spec.name]
+        spec = next((spec for spec in self._specs() if spec.name == child.spec.name), None)
+        if spec is not None:
+            self._begin(spec)
+
     # Children
 
     def _start(self, child: Child) -> None:
@@ -227,6 +356,8 @@ class Supervisor:
                     child.reason = reason
                 case Drained():
                     self._log.info("drained")
+                case SubscriptionEnded(subscription=subscription):
+                    self._stop_leaving(subscription)
         if child.control.closed:
             self._loop.remove_channel(child.control)
 
@@ -251,6 +382,11 @@ class Supervisor:
             child.state = "stopped"
             self._stop_next()
             return
+        if child.leaving:
+            self._replace(child)
+            return
+        if child.spec.role == "listener":
+            self._stop_leaving()
         self._follow_exit(child, exit_code, lifetime)
 
     def _follow_exit(self, child: Child, exit_code: int, lifetime: float) -> None:
@@ -324,6 +460,10 @@ class Supervisor:
 
     # Signals
 
+    def _terminal_is_gone(self) -> bool:
+        """SIGHUP also tells that the terminal was closed; a node that somebody watched there ends with it."""
+        return self._had_terminal and not sys.stderr.isatty()
+
     def _take_signals(self) -> Callable[[], None]:
         """Lets signals only wake the loop; what they mean is decided there. Returns the way back."""
         reader, writer = socket.socketpair()
@@ -335,7 +475,9 @@ class Supervisor:
 
         def on_signal() -> None:
             for number in reader.recv(64):
-                if number in handled:
+                if number == signal.SIGHUP and not self._terminal_is_gone():
+                    self.reload()
+                elif number in handled:
                     self.stop()
 
         self._loop.watch(reader, on_signal)

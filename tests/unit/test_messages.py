@@ -36,6 +36,8 @@ EXAMPLES: list[Message] = [
     messages.Heartbeat(b"\x80\xff"),
     messages.BootFailed("there is no module 'x'"),
     messages.Drained(),
+    messages.Reconfigure(b"plan"),
+    messages.SubscriptionEnded("a"),
     messages.Acquire("a"),
     messages.SaveCheckpoint("a", 3, 2**62),
     messages.Release("a"),
