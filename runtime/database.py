@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from ..store.connection import connect
+from ..store.sessions import open_session
 from .plan import NodePlan
 
 
@@ -22,12 +23,21 @@ def connect_to(
         for_handlers: True where user code runs statements of its own, whose plans are none of our business.
 
     Raises:
+        ConfigurationError: A session leads through a pooler in transaction mode.
         EventStoreError: As `store.connection.connect`.
     """
-    store = plan.store
+    store, name = plan.store, f"{role} @{plan.node}"
+    if session:
+        return open_session(
+            store.session_url,
+            name,
+            timeout=store.timeout,
+            connect_timeout=store.connect_timeout,
+            prepare_threshold=store.prepare_threshold,
+        )
     return connect(
-        store.session_url if session else store.url,
-        f"{role} @{plan.node}",
+        store.url,
+        name,
         timeout=store.timeout,
         connect_timeout=store.connect_timeout,
         prefer_indexes=not for_handlers,

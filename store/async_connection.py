@@ -5,13 +5,14 @@ Owns nothing else; `async_pool.py` and `async_event_store.py` open and use conne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg.rows import tuple_row
 
-from .connection import BEGIN, awaits_transaction, connection_arguments, translated
+from .connection import BEGIN, awaits_transaction, connection_arguments, refuses_options, translated
 from .operation import Operation, Query, Result
 from .rows import Row
 from .translate import translate
@@ -20,18 +21,41 @@ from .translate import translate
 AsyncConnection = psycopg.AsyncConnection[Any]
 
 
+class AsyncStoreConnection(psycopg.AsyncConnection[Any]):
+    """The twin of `StoreConnection`."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, plain_options: str | int | None = "", **kwargs: Any) -> Self:
+        """Connect like psycopg, if need be with nothing in `options` but what the URL itself says."""
+        try:
+            return await super().connect(conninfo, **kwargs)
+        except psycopg.OperationalError as error:
+            if not refuses_options(error):
+                raise
+        return await super().connect(conninfo, **{**kwargs, "options": plain_options})
+
+
 async def aconnect(
     url: str,
     role: str = "store",
     *,
     timeout: float | None = 15.0,
     connect_timeout: float = 10.0,
+    prefer_indexes: bool = False,
     prepare_threshold: int | None = 5,
+    parameters: Mapping[str, str | int] | None = None,
 ) -> AsyncConnection:
     """Open an autocommit connection to a writable server; arguments and errors as for `connection.connect`."""
-    arguments = connection_arguments(url, role, timeout=timeout, connect_timeout=connect_timeout)
+    arguments = connection_arguments(
+        url,
+        role,
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+        prefer_indexes=prefer_indexes,
+        parameters=parameters,
+    )
     with translated():
-        return await psycopg.AsyncConnection.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
+        return await AsyncStoreConnection.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
 
 
 async def arun(conn: AsyncConnection, operation: Operation[Result]) -> Result:

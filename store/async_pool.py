@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager
 
 from psycopg_pool import AsyncConnectionPool
 
-from .async_connection import AsyncConnection, aconnect, arun
+from .async_connection import AsyncConnection, AsyncStoreConnection, aconnect, arun
 from .connection import translated
 from .embedded import EmbeddedServer, open_url
 from .errors import ConfigurationError, StoreUnavailable
 from .pool import check_shared, pool_arguments
 from .schema import check_schema
+from .sessions import aopen_session
 from .settings import StoreSettings
 from .sql import Statements
 
@@ -60,29 +61,24 @@ class AsyncLender:
     @asynccontextmanager
     async def direct_connection(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection outside the pool, whose failure names its reason at once."""
-        settings = self.settings
         async with self._lock:
             url = await self._resolved_url()
-        async with await aconnect(
-            url,
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            prepare_threshold=settings.prepare_threshold,
-        ) as conn:
+        async with await aconnect(url, **self.settings.connect_options) as conn:
             yield conn
 
     async def open_session(self, role: str) -> AsyncConnection:
-        """Open a connection of the caller's own, outside the pool; the arguments mean the same as for `connect`."""
-        settings = self.settings
-        async with self._lock:
-            url = await self._resolved_url()
-        return await aconnect(
-            url,
-            role,
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            prepare_threshold=settings.prepare_threshold,
-        )
+        """Open a connection of the caller's own, outside the pool and past a pooler; see `sessions.open_session`."""
+        self.check_usable()
+        url = self.settings.session_mode_url
+        if url is None:
+            async with self._lock:
+                url = await self._resolved_url()
+        return await aopen_session(url, role, **self.settings.connect_options)
+
+    @property
+    def closed(self) -> bool:
+        """True after `close()`."""
+        return self._closed
 
     async def close(self) -> None:
         """Close all connections and release the embedded server. In a forked child, leave both to the parent."""
@@ -119,7 +115,9 @@ class AsyncLender:
             if self._pool is None:
                 arguments = pool_arguments(self.settings, await self._resolved_url())
                 # Opened apart from being made: psycopg warns about a pool that opens in its constructor.
-                pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(**arguments, open=False)
+                pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
+                    **arguments, connection_class=AsyncStoreConnection, open=False
+                )
                 await pool.open()
                 self._pool = pool
             return self._pool
@@ -142,7 +140,7 @@ class AsyncStorePool:
         shared: The pool of another store to borrow connections from; its limits count then. None for one of its own.
 
     Raises:
-        ConfigurationError: The other store has another URL.
+        ConfigurationError: The other store connects to another place, or in another way.
     """
 
     def __init__(self, settings: StoreSettings, shared: AsyncStorePool | None = None) -> None:
@@ -191,6 +189,11 @@ class AsyncStorePool:
             schema = self.settings.schema
             self._statements = Statements(schema, await arun(conn, check_schema(schema, runtime=False)))
         return self._statements
+
+    @property
+    def closed(self) -> bool:
+        """True after `close()`, also that of the store whose connections these are."""
+        return self._closed or self.lender.closed
 
     async def close(self) -> None:
         """Refuse further use, and close the connections unless they are another store's."""

@@ -1,16 +1,17 @@
 """Connections to PostgreSQL, and the loop that runs an operation on one.
 
 Owns how a session is set up (keepalives, time limits, application name) and where driver errors are translated. The
-façade, the schema module and the runtime's actors open their connections here; operations never see one.
+façade, the schema module and `sessions.py` open their connections here; operations never see one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -38,6 +39,23 @@ _KEEPALIVE = {
     "tcp_user_timeout": 30_000,
 }
 
+_LIBPQ = frozenset(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())
+_SETTING = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
+
+
+class StoreConnection(psycopg.Connection[Any]):
+    """A connection that goes without the settings chosen here where a pooler refuses start-up `options`."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, plain_options: str | int | None = "", **kwargs: Any) -> Self:
+        """Connect like psycopg, if need be with nothing in `options` but what the URL itself says."""
+        try:
+            return super().connect(conninfo, **kwargs)
+        except psycopg.OperationalError as error:
+            if not refuses_options(error):
+                raise
+        return super().connect(conninfo, **{**kwargs, "options": plain_options})
+
 
 def connect(
     url: str,
@@ -48,10 +66,13 @@ def connect(
     idle_in_transaction_timeout: float | None = None,
     prefer_indexes: bool = False,
     prepare_threshold: int | None = 5,
+    parameters: Mapping[str, str | int] | None = None,
 ) -> Connection:
     """Open an autocommit connection to a writable server.
 
-    What the URL itself sets (application_name, keepalives, options …) wins over what is chosen here.
+    What the URL itself sets (application_name, keepalives, options …) wins over what is chosen here. A pooler that
+    refuses start-up `options`, as PgBouncer does, gets none of those chosen here: the time limits are then not the
+    server's.
 
     Args:
         url: A PostgreSQL URL or conninfo string; resolve "embedded:…" with `embedded.open_url` first.
@@ -62,6 +83,7 @@ def connect(
         prefer_indexes: Whether the planner avoids scans of whole tables. For sessions that run the store's statements
             only: a plan made while a table was small is kept while it grows, and would scan it for every event.
         prepare_threshold: Runs of a statement before it is prepared on the server, None for never.
+        parameters: Further parameters of libpq and settings of the server, by name; they win over the URL.
 
     Raises:
         ConfigurationError: The URL is malformed or the server refuses the login.
@@ -74,9 +96,10 @@ def connect(
         connect_timeout=connect_timeout,
         idle_in_transaction_timeout=idle_in_transaction_timeout,
         prefer_indexes=prefer_indexes,
+        parameters=parameters,
     )
     with translated():
-        return psycopg.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
+        return StoreConnection.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
 
 
 def connection_arguments(
@@ -87,16 +110,18 @@ def connection_arguments(
     connect_timeout: float = 10.0,
     idle_in_transaction_timeout: float | None = None,
     prefer_indexes: bool = False,
+    parameters: Mapping[str, str | int] | None = None,
 ) -> dict[str, Any]:
-    """Return the libpq arguments of a connection; the arguments mean the same as for `connect`.
+    """Return the arguments of `StoreConnection.connect`; the arguments mean the same as for `connect`.
 
     Raises:
-        ConfigurationError: The URL is malformed.
+        ConfigurationError: The URL is malformed, or a parameter can be none.
     """
     if url.startswith(EMBEDDED):
         raise ConfigurationError(f"url {url!r} names no running server: open it with EventStore, or embedded.open_url")
+    libpq, settings = _parted(parameters or {})
     try:
-        given = conninfo_to_dict(url)
+        given = conninfo_to_dict(url, **libpq)
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(
             f"the store's url {redact(url)!r} is malformed, {reason(error)}: "
@@ -105,19 +130,44 @@ def connection_arguments(
     ports = str(given.get("port", "")).split(",")
     if not all(port.isdigit() for port in ports if port):
         raise ConfigurationError(f"the store's url {redact(url)!r} has port {given['port']!r}: give a number")
-    limits = {"statement_timeout": timeout, "idle_in_transaction_session_timeout": idle_in_transaction_timeout}
-    options = [f"-c {name}={math.ceil(value * 1000)}" for name, value in limits.items() if value is not None]
-    if prefer_indexes:
-        options.append("-c enable_seqscan=off")
+    limits = session_settings(timeout, idle_in_transaction_timeout, prefer_indexes=prefer_indexes)
+    plain_options = " ".join([*([str(given["options"])] if "options" in given else []), *_as_options(settings)])
     chosen = {
         **_KEEPALIVE,
         "connect_timeout": max(2, math.ceil(connect_timeout)),
         "application_name": f"eventstore-runtime {role}",
         "target_session_attrs": "read-write",
     }
-    if "options" in given:
-        options.append(str(given["options"]))
-    return {**chosen, **given, "options": " ".join(options)}
+    options = " ".join([*_as_options(limits), *([plain_options] if plain_options else [])])
+    return {**chosen, **given, "options": options, "plain_options": plain_options}
+
+
+def session_settings(
+    timeout: float | None, idle_in_transaction_timeout: float | None = None, *, prefer_indexes: bool = False
+) -> dict[str, str]:
+    """Return the server's settings that are chosen here; the arguments mean the same as for `connect`."""
+    limits = {"statement_timeout": timeout, "idle_in_transaction_session_timeout": idle_in_transaction_timeout}
+    settings = {name: str(math.ceil(value * 1000)) for name, value in limits.items() if value is not None}
+    return {**settings, "enable_seqscan": "off"} if prefer_indexes else settings
+
+
+def refuses_options(error: psycopg.Error) -> bool:
+    """Tell whether a pooler refused the connection for its start-up `options`."""
+    return "unsupported startup parameter" in str(error) and "options" in str(error)
+
+
+def _parted(parameters: Mapping[str, str | int]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return parameters as those of libpq, and settings of the server."""
+    for name in parameters:
+        if not _SETTING.fullmatch(name):
+            raise ConfigurationError(f"parameters name {name!r}: give names of libpq or of server settings")
+    libpq = {name: value for name, value in parameters.items() if name in _LIBPQ}
+    return libpq, {name: str(value) for name, value in parameters.items() if name not in _LIBPQ}
+
+
+def _as_options(settings: Mapping[str, str]) -> list[str]:
+    # A backslash keeps a space, or itself, inside a value.
+    return [f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value) for name, value in settings.items()]
 
 
 def run(conn: Connection, operation: Operation[Result]) -> Result:

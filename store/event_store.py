@@ -7,7 +7,7 @@ place; `async_event_store.py` is its twin for asyncio, generated from this file 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -69,11 +69,15 @@ class EventStore:
         queue_timeout: How long to wait for a free connection, in seconds; None for as long as `timeout`.
         max_waiting: How many callers may wait for a free connection, one more is refused at once; 0 for no limit.
         enable_hard_deletes: Whether `delete_stream` may remove events for good.
+        session_mode_url: Where subscriptions in this process connect, when `url` leads through a pooler in transaction
+            mode: past it, or to a pool in session mode. None for `url`.
+        parameters: Further parameters of every connection, which win over those of the URLs: libpq's own, such as
+            sslmode, sslrootcert or keepalives_idle, and settings of the server, such as work_mem.
         serializer: Turns data and metadata into bytes and back; JSON by default.
         configure: Called once with the settings made of the arguments above, returns those to use. Mirrors `init/1`.
         share_pool_with: An open store on the same URL whose connections this one uses, for example one for each
-            tenant's schema; pool_size and the time limits are then that store's, and closing it closes both. Mirrors
-            `shared_connection_pool`.
+            tenant's schema; pool_size, the time limits and how to connect are then that store's, and closing it closes
+            both. Mirrors `shared_connection_pool`.
 
     Raises:
         ConfigurationError: An argument is out of range. Methods raise it for their own arguments, and for use in
@@ -95,6 +99,8 @@ class EventStore:
         queue_timeout: float | None = None,
         max_waiting: int = 0,
         enable_hard_deletes: bool = False,
+        session_mode_url: str | None = None,
+        parameters: Mapping[str, str | int] | None = None,
         serializer: Serializer | None = None,
         configure: Callable[[StoreSettings], StoreSettings] | None = None,
         share_pool_with: EventStore | None = None,
@@ -110,6 +116,8 @@ class EventStore:
             queue_timeout=queue_timeout,
             max_waiting=max_waiting,
             enable_hard_deletes=enable_hard_deletes,
+            session_mode_url=session_mode_url,
+            parameters=parameters,
         )
         shared = None if share_pool_with is None else share_pool_with._pool  # noqa: SLF001 - of this class
         self._pool: StorePool = StorePool(configured(settings, configure), shared)
@@ -135,11 +143,19 @@ class EventStore:
         """What turns data and metadata into bytes and back."""
         return self._serializer
 
+    @property
+    def closed(self) -> bool:
+        """True after `close()`, also that of the store whose connections this one uses."""
+        return self._pool.closed
+
     def open_session(self, role: str) -> Connection:
         """Open a connection outside the pool, for LISTEN and advisory locks; the caller closes it.
 
         Args:
             role: What it is for; `pg_stat_activity` shows "eventstore-runtime ROLE".
+
+        Raises:
+            ConfigurationError: The connection leads through a pooler in transaction mode; set `session_mode_url`.
         """
         return self._pool.open_session(role)
 

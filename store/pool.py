@@ -15,10 +15,11 @@ from typing import Any, TypedDict
 
 from psycopg_pool import ConnectionPool
 
-from .connection import Connection, connect, connection_arguments, translated
+from .connection import Connection, StoreConnection, connect, connection_arguments, translated
 from .embedded import EmbeddedServer, open_url
 from .errors import ConfigurationError, StoreUnavailable
 from .schema import check
+from .sessions import open_session
 from .settings import StoreSettings
 from .sql import Statements
 from .translate import redact
@@ -70,26 +71,19 @@ class Lender:
     @contextmanager
     def direct_connection(self) -> Iterator[Connection]:
         """Open a connection outside the pool, whose failure names its reason at once."""
-        settings = self.settings
-        with connect(
-            self._resolved_url(),
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            prepare_threshold=settings.prepare_threshold,
-        ) as conn:
+        with connect(self._resolved_url(), **self.settings.connect_options) as conn:
             yield conn
 
     def open_session(self, role: str) -> Connection:
-        """Open a connection of the caller's own, outside the pool; the arguments mean the same as for `connect`."""
-        settings = self.settings
-        return connect(
-            self._resolved_url(),
-            role,
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            prefer_indexes=True,
-            prepare_threshold=settings.prepare_threshold,
-        )
+        """Open a connection of the caller's own, outside the pool and past a pooler; see `sessions.open_session`."""
+        self.check_usable()
+        url = self.settings.session_mode_url or self._resolved_url()
+        return open_session(url, role, **self.settings.connect_options)
+
+    @property
+    def closed(self) -> bool:
+        """True after `close()`."""
+        return self._closed
 
     def close(self) -> None:
         """Close all connections and release the embedded server. In a forked child, leave both to the parent."""
@@ -117,7 +111,8 @@ class Lender:
         with self._lock:
             self.check_usable()
             if self._pool is None:
-                self._pool = ConnectionPool(**pool_arguments(self.settings, self._resolved_url()), open=True)
+                arguments = pool_arguments(self.settings, self._resolved_url())
+                self._pool = ConnectionPool(**arguments, connection_class=StoreConnection, open=True)
             return self._pool
 
     def _resolved_url(self) -> str:
@@ -136,7 +131,7 @@ class StorePool:
         shared: The pool of another store to borrow connections from; its limits count then. None for one of its own.
 
     Raises:
-        ConfigurationError: The other store has another URL.
+        ConfigurationError: The other store connects to another place, or in another way.
     """
 
     def __init__(self, settings: StoreSettings, shared: StorePool | None = None) -> None:
@@ -188,6 +183,11 @@ class StorePool:
                 self._statements = Statements(schema, check(conn, schema, runtime=False))
             return self._statements
 
+    @property
+    def closed(self) -> bool:
+        """True after `close()`, also that of the store whose connections these are."""
+        return self._closed or self.lender.closed
+
     def close(self) -> None:
         """Refuse further use, and close the connections unless they are another store's."""
         self._closed = True
@@ -211,7 +211,12 @@ def pool_arguments(settings: StoreSettings, url: str) -> PoolArguments:
         ConfigurationError: The URL is malformed.
     """
     arguments = connection_arguments(
-        url, "store", timeout=settings.timeout, connect_timeout=settings.connect_timeout, prefer_indexes=True
+        url,
+        "store",
+        timeout=settings.timeout,
+        connect_timeout=settings.connect_timeout,
+        prefer_indexes=True,
+        parameters=settings.parameters,
     )
     return {
         "kwargs": {**arguments, "autocommit": True, "prepare_threshold": settings.prepare_threshold},
@@ -230,3 +235,9 @@ def check_shared(settings: StoreSettings, shared: StoreSettings) -> None:
             f"share_pool_with names a store on {redact(shared.url)!r}, but this one is on {redact(settings.url)!r}: "
             "give both the same url"
         )
+    for name in ("session_mode_url", "parameters"):
+        given = getattr(settings, name)
+        if given is not None and given != getattr(shared, name):
+            raise ConfigurationError(
+                f"share_pool_with names a store with another {name}: give both the same, or leave it out here"
+            )

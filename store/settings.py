@@ -6,9 +6,9 @@ environment here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import TypedDict, get_args
 
 from .errors import ConfigurationError
 from .notifications import check_schema_name
@@ -16,6 +16,15 @@ from .sql import DataType
 
 #: What an embedded PostgreSQL's URL starts with; the path of its directory follows.
 EMBEDDED = "embedded:"
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The options of `connection.connect` that a store's settings give, described there."""
+
+    timeout: float | None
+    connect_timeout: float
+    prepare_threshold: int | None
+    parameters: Mapping[str, str | int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +44,10 @@ class StoreSettings:
             Takes the place of `queue_target` and `queue_interval`.
         max_waiting: How many callers may wait for a free connection; one more is refused at once. Default 0, no limit.
         enable_hard_deletes: Whether `delete_stream` may remove events for good; default False.
+        session_mode_url: Where to connect for LISTEN and advisory locks, when `url` leads through a pooler in
+            transaction mode; None (default) for `url`.
+        parameters: Further parameters of every connection, which win over those of the URLs: libpq's own, such as
+            sslmode, sslrootcert or keepalives_idle, and settings of the server, such as work_mem. None for none.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -50,10 +63,18 @@ class StoreSettings:
     queue_timeout: float | None = None
     max_waiting: int = 0
     enable_hard_deletes: bool = False
+    session_mode_url: str | None = None
+    parameters: Mapping[str, str | int] | None = None
 
     def __post_init__(self) -> None:
         if not self.url:
             raise ConfigurationError("the store's url is empty: give a postgresql:// URL or 'embedded:PATH'")
+        if self.session_mode_url is not None and (
+            not self.session_mode_url or self.session_mode_url.startswith(EMBEDDED)
+        ):
+            raise ConfigurationError(
+                f"session_mode_url {self.session_mode_url!r} names no running server: give a postgresql:// URL, or None"
+            )
         check_schema_name(self.schema)
         check_data_type(self.column_data_type)
         limits = {
@@ -70,6 +91,16 @@ class StoreSettings:
             raise ConfigurationError(f"prepare_threshold {self.prepare_threshold} is out of range: give 0 or more")
         if self.max_waiting < 0:
             raise ConfigurationError(f"max_waiting {self.max_waiting} is out of range: give 0 or more")
+
+    @property
+    def connect_options(self) -> ConnectOptions:
+        """The options for each connection of the store."""
+        return {
+            "timeout": self.timeout,
+            "connect_timeout": self.connect_timeout,
+            "prepare_threshold": self.prepare_threshold,
+            "parameters": self.parameters,
+        }
 
     @property
     def longest_wait(self) -> float:

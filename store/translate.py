@@ -30,7 +30,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # What a server says before a session exists carries no SQLSTATE, only a text.
 _WRONG_CONNECTION = re.compile(
-    r"authentication failed|no password supplied|no pg_hba.conf entry|"
+    r"authentication failed|no password supplied|no pg_hba.conf entry|unsupported startup parameter|"
+    r"no such (database|user)|unrecognized configuration parameter|certificate|server does not support SSL|"
     r'(database|role|user) ".*" (does not exist|is not permitted)|invalid (URI|connection option|port)|missing "="'
 )
 
@@ -62,6 +63,13 @@ def _permission(error: psycopg.Error) -> EventStoreError:
 
 def _connection(error: psycopg.Error) -> EventStoreError:
     return ConfigurationError(f"the database refused the connection, {reason(error)}: check the store's url")
+
+
+def _prepared(error: psycopg.Error) -> EventStoreError:
+    return ConfigurationError(
+        f"a pooler on the way lost a prepared statement, {reason(error)}: set prepare_threshold to None, "
+        'in supervisor.toml to "never"'
+    )
 
 
 def _serialization(error: psycopg.Error) -> EventStoreError:
@@ -108,6 +116,8 @@ _BY_STATE: dict[str, Callable[[psycopg.Error], EventStoreError]] = {
     "42703": _mismatch,
     "42704": _mismatch,
     "42883": _mismatch,
+    "26000": _prepared,
+    "42P05": _prepared,
     "22021": _serialization,
     "22P02": _serialization,
     "22P05": _serialization,

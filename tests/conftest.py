@@ -4,19 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
 
 from eventstore.store import Connection, EventStore, connect
 from eventstore.tests.support.database import fresh_schema, running_server
+from eventstore.tests.support.servers import DEFAULT, installed, pgbouncer, pgbouncer_program, postgres, socket_url
 
 
 @pytest.fixture(scope="session")
-def database_url() -> Iterator[str]:
-    """The URL of the server: EVENTSTORE_TEST_URL, or an embedded one."""
-    with running_server() as url:
-        yield url
+def server() -> Iterator[Callable[[str], str]]:
+    """A function that gives the URL of a server by its name in `every_server`; each starts once, when asked for."""
+    with ExitStack() as stack:
+
+        @cache
+        def url_of(name: str) -> str:
+            if name == DEFAULT:
+                return stack.enter_context(running_server())
+            return socket_url(stack.enter_context(postgres(installed()[name])))
+
+        yield url_of
+
+
+@pytest.fixture(scope="session")
+def database_url(request: pytest.FixtureRequest, server: Callable[[str], str]) -> str:
+    """The URL of the server: EVENTSTORE_TEST_URL, or an embedded one; or the one that a test names as its parameter."""
+    return server(getattr(request, "param", DEFAULT))
+
+
+@pytest.fixture(scope="session")
+def poolers(server: Callable[[str], str]) -> Iterator[dict[str, str]]:
+    """The URLs of a PgBouncer in front of the server, by what it does; "scarce" has a single session."""
+    if pgbouncer_program() is None:
+        pytest.skip("PgBouncer is not installed: apt-get install pgbouncer")
+    databases = {
+        "transaction": "pool_mode=transaction pool_size=3",
+        "single": "pool_mode=transaction pool_size=1",
+        "statement": "pool_mode=statement",
+        "session": "pool_mode=session",
+        "scarce": "pool_mode=session pool_size=1",
+    }
+    with pgbouncer(server(DEFAULT), databases) as urls:
+        yield urls
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ RULES: list[tuple[str, str]] = [
     (r'\A""".*?"""\n', MODULE_DOCSTRING.replace("\\", r"\\")),
     (re.escape(EXAMPLE[0]), EXAMPLE[1]),
     (re.escape(CONN_EXAMPLE[0]), CONN_EXAMPLE[1]),
-    (r"import Callable, Iterable, Iterator, Sequence", "import AsyncIterator, Callable, Iterable, Sequence"),
+    (r"import Callable, Iterable, Iterator, ", "import AsyncIterator, Callable, Iterable, "),
     (
         r"from \.connection import .*",
         (
@@ -63,7 +63,7 @@ RULES: list[tuple[str, str]] = [
     (r"__enter__", "__aenter__"),
     (r"__exit__", "__aexit__"),
     # Those that return another method's iterator stay plain functions, as do the constructors and the properties.
-    (r"\n    def (?!__init__|from_settings|(?:schema|settings|serializer)\b|stream_all_)", r"\n    async def "),
+    (r"\n    def (?!__init__|from_settings|(?:schema|settings|serializer|closed)\b|stream_all_)", r"\n    async def "),
     (r"yield from batch", "for event in batch:\n                yield event"),
     (
         r"\n {12}with suppress\(Conflict\), (.*):\n {16}(.*)",
