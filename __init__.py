@@ -63,6 +63,10 @@ if TYPE_CHECKING:
         UpcastFailed,
         WaitTimeout,
         WrongExpectedVersion,
+        get_async_store,
+        get_store,
+        running_stores,
+        start_store,
     )
 
 __all__ = [
@@ -114,7 +118,11 @@ __all__ = [
     "UpcastFailed",
     "WaitTimeout",
     "WrongExpectedVersion",
+    "get_async_store",
+    "get_store",
     "handler",
+    "running_stores",
+    "start_store",
     "subscribe",
     "subscribe_async",
     "subscribe_to_all_streams",

@@ -45,6 +45,7 @@ from .event_store import EventStore
 from .event_types import EventTypes
 from .memory import InMemoryEventStore
 from .notifications import MAX_STREAM_NAME_BYTES, Notification
+from .registry import RunningStore, get_async_store, get_store, running_stores, start_store
 from .schema import Initialised, check, initialise
 from .serializer import JsonSerializer, Serializer, VersionedSerializer
 from .settings import StoreSettings
@@ -106,6 +107,7 @@ __all__ = [
     "OwnershipLost",
     "Page",
     "RecordedEvent",
+    "RunningStore",
     "SchemaMismatch",
     "SchemaMissing",
     "SerializationFailed",
@@ -141,8 +143,12 @@ __all__ = [
     "arun",
     "check",
     "connect",
+    "get_async_store",
+    "get_store",
     "initialise",
     "open_url",
     "redact",
     "run",
+    "running_stores",
+    "start_store",
 ]
