@@ -132,6 +132,14 @@ def load_function(path: str, *, where: str) -> HandlerFunction:
     Raises:
         ConfigurationError: Not such a path, no such module or function, or the import of the module failed.
     """
+    function = load_object(path, where=where)
+    if not callable(function):
+        raise ConfigurationError(f"{where}: {path!r} is a {type(function).__name__}, not a function")
+    return function  # type: ignore[no-any-return]
+
+
+def load_object(path: str, *, where: str) -> Any:
+    """Imports whatever a dotted path names; arguments and errors are those of `load_function`."""
     module_name, colon, function_name = path.partition(":")
     if not colon or not module_name or not function_name:
         raise ConfigurationError(f"{where}: {path!r} is not a dotted path; write it as 'package.module:function'")
@@ -145,14 +153,12 @@ def load_function(path: str, *, where: str) -> HandlerFunction:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigurationError(f"{where}: importing {module_name!r} failed: {reason}") from error
-    function = getattr(module, function_name, None)
-    if function is None:
+    found = getattr(module, function_name, None)
+    if found is None:
         near = difflib.get_close_matches(function_name, dir(module), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(f"{where}: module {module_name!r} has no {function_name!r}{hint}")
-    if not callable(function):
-        raise ConfigurationError(f"{where}: {path!r} is a {type(function).__name__}, not a function")
-    return function  # type: ignore[no-any-return]
+    return found
 
 
 def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscription:

@@ -14,12 +14,15 @@ import msgspec
 import typer
 from rich.console import Console
 
+from ..handlers.resolve import extend_path
 from ..store import migrations
 from ..store.connection import Connection, connect
 from ..store.errors import ConfigurationError, EventStoreError
 from ..store.event_store import EventStore
-from ..store.migrations import create_database
+from ..store.migrations import create_database, drop_database
+from ..store.serializer import Serializer
 from ..store.settings import EMBEDDED
+from ..store.translate import redact
 from . import commands
 from .cli_options import ConfigOption, JsonOption
 from .config import RuntimeConfig, load_config
@@ -29,6 +32,7 @@ from .idle import is_idle, stuck
 from .launch import open_store, plan_node, run_node
 from .planner import planner
 from .restart import ExitCode
+from .serializers import load_serializer
 from .status import NodeStatus
 from .version import version
 
@@ -121,7 +125,8 @@ def init(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
 def create(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Create the database and the schema's tables, where they are missing."""
     settings = _load(config or context.obj)
-    created = False if settings.store.url.startswith(EMBEDDED) else create_database(settings.store.url)
+    url, default_database = settings.store.url, settings.store.default_database
+    created = False if url.startswith(EMBEDDED) else create_database(url, default_database=default_database)
     with _store(config or context.obj, create=False) as store:
         done = store.init()
         answer = {"created_database": created, **msgspec.structs.asdict(done)}
@@ -151,9 +156,15 @@ def drop(
     context: typer.Context,
     config: ConfigOption = None,
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+    database: Annotated[
+        bool, typer.Option("--database", help="Drop the whole database, other tables included.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Drop the store's tables, with all events and checkpoints; the database and other tables stay."""
+    if database:
+        _drop_database(_load(config or context.obj), force=force, as_json=as_json)
+        return
     with _connection(config or context.obj) as (connection, schema):
         if not force:
             events = commands.count_events(connection, schema)
@@ -232,8 +243,20 @@ def read(
             events = store.read_stream_backward(stream, -1 if start is None else start, count)
         else:
             events = store.read_stream_forward(stream, start or 0, count)
+    describe = commands.event_json if as_json else commands.event_line
     for event in events:
-        typer.echo(commands.event_json(event) if as_json else commands.event_line(event))
+        typer.echo(describe(event, store.serializer))
+
+
+def _drop_database(config: RuntimeConfig, *, force: bool, as_json: bool) -> None:
+    url = config.store.url
+    if url.startswith(EMBEDDED):
+        raise ConfigurationError(f"url {url!r} is an embedded PostgreSQL: remove its folder instead")
+    if not force:
+        typer.confirm(f"Drop the whole database of {redact(url)}, with everything in it?", abort=True)
+    dropped = drop_database(url, default_database=config.store.default_database)
+    text = "the database is dropped" if dropped else "there was no such database"
+    typer.echo(commands.as_json({"dropped_database": dropped}) if as_json else text)
 
 
 def _stop_on_sigterm() -> None:
@@ -255,6 +278,11 @@ def _load(path: Path | None, *, needed: bool = False) -> RuntimeConfig:
     return load_config(path, os.environ)
 
 
+def _serializer(config: RuntimeConfig) -> Serializer:
+    extend_path(config.runtime.python_path)
+    return load_serializer(config.store.serializer or "")
+
+
 @contextmanager
 def _connection(path: Path | None) -> Iterator[tuple[Connection, str]]:
     """A connection to the configured store, and its schema; nothing is created."""
@@ -273,7 +301,10 @@ def _store(path: Path | None, *, create: bool = True) -> Iterator[EventStore]:
             schema=plan.schema,
             pool_size=config.store.pool_size,
             timeout=plan.timeout,
+            connect_timeout=plan.connect_timeout,
+            prepare_threshold=plan.prepare_threshold,
             column_data_type=config.store.column_data_type,
+            serializer=_serializer(config),
         )
         with store:
             yield store

@@ -10,12 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import orjson
 from rich import box
 from rich.table import Table
 
 from ..store.connection import Connection, run
 from ..store.errors import ConfigurationError, SchemaMissing
-from ..store.serializer import JsonSerializer
+from ..store.serializer import JsonSerializer, Serializer
 from ..store.sql import Statements
 from ..store.streams import stream_heads
 from ..store.types import ALL_STREAM, AppendResult, EventData, Expected, ExpectedVersion, RecordedEvent, SubscriptionLag
@@ -114,17 +115,32 @@ def describe_append(result: AppendResult, number: int) -> str:
     return f"appended {events} to {result.stream_uuid}, now at version {result.stream_version}"
 
 
-def event_json(event: RecordedEvent) -> str:
-    """An event as one line of JSON."""
-    return JsonSerializer().serialize({name: getattr(event, name) for name in event.__struct_fields__}).decode()
+def event_json(event: RecordedEvent, serializer: Serializer) -> str:
+    """An event as one line of JSON, whatever its serializer makes of data."""
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    for name in ("data", "metadata"):
+        fields[name] = orjson.Fragment(_as_json(fields[name], serializer))
+    return JsonSerializer().serialize(fields).decode()
 
 
-def event_line(event: RecordedEvent) -> str:
+def event_line(event: RecordedEvent, serializer: Serializer) -> str:
     """An event as one line of text."""
-    data = JsonSerializer().serialize(event.data).decode()
+    data = _as_json(event.data, serializer).decode()
     return (
         f"{event.event_number}  {event.created_at:%Y-%m-%d %H:%M:%S}  {event.stream_uuid}  {event.event_type}  {data}"
     )
+
+
+def _as_json(value: Any, serializer: Serializer) -> bytes:
+    """A value as the store's serializer writes it where that is JSON; otherwise what is no plain data is described."""
+    if value is None:
+        return b"null"
+    try:
+        payload = serializer.serialize(value)
+        orjson.loads(payload)
+    except Exception:
+        return msgspec.json.encode(value, enc_hook=repr)
+    return payload
 
 
 def lag_table(lags: Sequence[SubscriptionLag]) -> Table:

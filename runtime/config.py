@@ -26,6 +26,7 @@ from .config_options import (
     Folders,
     Fraction,
     FunctionPath,
+    ObjectPath,
     Option,
     Port,
     Position,
@@ -84,6 +85,16 @@ with warnings.catch_warnings():
             "cannot do that.",
         )
         connect_timeout: Seconds = Field(default=10.0, description="Longest time to open a connection, in seconds.")
+        serializer: ObjectPath | None = Field(
+            default=None,
+            description="What turns data and metadata of events into bytes and back: a class, a function that returns "
+            "a serializer, or a serializer. Not set: JSON.",
+        )
+        default_database: Text | None = Field(
+            default=None,
+            description="The database that `create` and `drop --database` connect to meanwhile. Not set: `postgres`, "
+            "or else `template1`.",
+        )
 
 
 class NodeConfig(_Table):

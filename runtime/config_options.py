@@ -78,6 +78,7 @@ PostgresUrl = Annotated[
     str, _TextPattern, AfterValidator(_check_postgres_url), Kind('"postgresql://user@host/database"')
 ]
 FunctionPath = Annotated[str, AfterValidator(_check_function_path), Kind('"package.module:function"')]
+ObjectPath = Annotated[str, AfterValidator(_check_function_path), Kind('"package.module:name"')]
 Count = Annotated[int, _Number, Field(ge=1), Kind("a whole number, 1 or more")]
 Position = Annotated[int, _Number, Field(ge=0), Kind("an event number, 0 or more")]
 Port = Annotated[int, _Number, Field(ge=0, le=65535), Kind("a port number from 0 to 65535")]

@@ -17,6 +17,7 @@ from ..handlers.resolve import Subscription, extend_path, resolve
 from ..store.errors import ConfigurationError
 from .actor import die_with_parent, ignore_signals
 from .channel import socket_pair
+from .serializers import load_serializer
 from .spawn import start_process
 
 
@@ -31,6 +32,7 @@ class DeclaredHandler(msgspec.Struct, frozen=True):
 class _Request(msgspec.Struct, frozen=True):
     python_path: tuple[str, ...]
     handlers: tuple[DeclaredHandler, ...]
+    serializer: str
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -39,14 +41,17 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def inspect_handlers(
-    method: Literal["forkserver", "spawn"], python_path: Sequence[str], handlers: Sequence[DeclaredHandler]
+    method: Literal["forkserver", "spawn"],
+    python_path: Sequence[str],
+    handlers: Sequence[DeclaredHandler],
+    serializer: str = "",
 ) -> tuple[Subscription, ...]:
-    """Imports the handlers in a child process and settles their options.
+    """Imports the handlers in a child process and settles their options; looks whether the serializer can be had.
 
     Raises:
-        ConfigurationError: One line for each handler that cannot run as configured.
+        ConfigurationError: One line for each handler that cannot run as configured, and for the serializer.
     """
-    request = msgspec.msgpack.encode(_Request(tuple(python_path), tuple(handlers)))
+    request = msgspec.msgpack.encode(_Request(tuple(python_path), tuple(handlers), serializer))
     ours, theirs = socket_pair()
     with ours:
         with theirs:
@@ -95,6 +100,10 @@ def inspector_main(request_bytes: bytes, answer_to: socket.socket) -> None:
 
 def _inspect(request: _Request) -> _Answer:
     subscriptions, problems = [], []
+    try:
+        load_serializer(request.serializer)
+    except ConfigurationError as error:
+        problems.append(str(error))
     for declared in request.handlers:
         try:
             options = HandlerOptions(**declared.options)

@@ -61,7 +61,8 @@ def plan_node(config: RuntimeConfig, store: StorePlan) -> NodePlan:
     """
     handlers = declared_handlers(config)
     node = config.runtime
-    return build_plan(config, store, inspect_handlers(node.start_method, node.python_path, handlers))
+    subscriptions = inspect_handlers(node.start_method, node.python_path, handlers, store.serializer)
+    return build_plan(config, store, subscriptions)
 
 
 def declared_handlers(config: RuntimeConfig) -> list[DeclaredHandler]:
@@ -143,6 +144,7 @@ def _store_plan(config: RuntimeConfig, url: str) -> StorePlan:
         timeout=store.timeout,
         connect_timeout=store.connect_timeout,
         prepare_threshold=store.prepare_threshold,
+        serializer=store.serializer or "",
     )
 
 

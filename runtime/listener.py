@@ -25,7 +25,6 @@ from ..store.notifications import channel as events_channel
 from ..store.notifications import parse, runtime_channel
 from ..store.read import Page, read_page
 from ..store.schema import check
-from ..store.serializer import JsonSerializer
 from ..store.sql import Statements
 from ..store.streams import stream_heads
 from .actor import Actor
@@ -60,6 +59,7 @@ from .reader import PageReader, Selection
 from .reload import changes
 from .routing import inputs
 from .routing.state import SubscriberId
+from .serializers import load_serializer
 from .status import ListenerReport
 from .subscription import RunningSubscription
 
@@ -87,11 +87,13 @@ class Listener(Actor):
         self._listening: psycopg.Connection[Any] | None = None
         self._reading: psycopg.Connection[Any] | None = None
         self._statements: Statements
+        self._serializer: Serializer
 
     def start(self) -> str:
         """Builds the subscriptions; LISTENs before the first read, so that nothing falls in between."""
         store = self.plan.store
         extend_path(self.plan.python_path)
+        self._serializer = load_serializer(store.serializer)
         for subscription in self.plan.subscriptions:
             self._add(subscription)
         self._listening = connect_to(self.plan, "LISTEN", session=True)
@@ -103,7 +105,7 @@ class Listener(Actor):
         return ""
 
     def _add(self, subscription: Subscription) -> RunningSubscription:
-        running = RunningSubscription(subscription, row_key(subscription, JsonSerializer()), self)
+        running = RunningSubscription(subscription, row_key(subscription, self._serializer), self)
         self._subscriptions[subscription.name] = running
         self._by_stream[subscription.stream].append(running)
         return running

@@ -15,7 +15,12 @@ from .restart import RestartPolicy
 
 
 class StorePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach the event store; `session_url` is for LISTEN and the advisory locks."""
+    """How to reach the event store, and how to read its events.
+
+    Attributes:
+        session_url: Where to connect for LISTEN and the advisory locks.
+        serializer: Dotted path of the serializer; empty for JSON.
+    """
 
     url: str
     session_url: str
@@ -23,6 +28,7 @@ class StorePlan(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 15.0
     connect_timeout: float = 10.0
     prepare_threshold: int | None = 5
+    serializer: str = ""
 
 
 class MonitorPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ import psycopg
 
 from ..handlers.resolve import extend_path, load_function
 from ..store.errors import OwnershipLost
-from ..store.serializer import JsonSerializer
 from ..store.sql import Statements
 from .actor import Actor
 from .channel import Channel
@@ -24,6 +23,7 @@ from .execution import Delivery, Execution, Ownership, PlainExecution, Transacti
 from .messages import Acked, Deliver, Failed, Recall, Recalled, ToWorker, WorkerReady
 from .plan import NodePlan
 from .prefetch import Prefetch
+from .serializers import load_serializer
 
 _SLICE = 0.005
 
@@ -48,7 +48,7 @@ class Worker(Actor):
         extend_path(self.plan.python_path)
         subscription = self._subscription
         function = load_function(subscription.handler, where=f"subscription {subscription.name!r}")
-        serializer, schema = JsonSerializer(), self.plan.store.schema
+        serializer, schema = load_serializer(self.plan.store.serializer), self.plan.store.schema
         if subscription.transactional:
             self._connection = connect_to(self.plan, self.name, for_handlers=True)
             statements = Statements(schema)

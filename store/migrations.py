@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 import msgspec
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-from .connection import Connection, connect, fetch, run, translated
-from .errors import ConfigurationError, SchemaMissing
+from .connection import Connection, connect, connection_arguments, fetch, run, translated
+from .errors import ConfigurationError, Conflict, SchemaMissing
 from .notifications import check_schema_name
 from .operation import Operation, Query
 from .schema import MIGRATED_FROM, SCHEMA_VERSION, version_problem
 from .sql import Statements
-from .translate import redact
+from .translate import reason, redact
 
 Version = tuple[int, int, int]
 
@@ -40,11 +40,13 @@ class Migration(msgspec.Struct, frozen=True):
     migrated_at: datetime | None
 
 
-def create_database(url: str) -> bool:
+def create_database(url: str, *, default_database: str | None = None) -> bool:
     """Create the database that a URL names, unless it is there. Mirrors `mix event_store.create`.
 
     Args:
         url: A PostgreSQL URL or conninfo string; its role needs the right to create databases.
+        default_database: The database to connect to meanwhile, where the server lets nobody into "postgres" and
+            "template1", which None tries in turn. Mirrors `default_database`.
 
     Returns:
         True when it was created, False when it was there.
@@ -53,15 +55,38 @@ def create_database(url: str) -> bool:
         ConfigurationError: The URL names no database, or the role may not create one.
         StoreUnavailable: The server cannot be reached.
     """
-    given = conninfo_to_dict(url)
-    name = given.get("dbname") or given.get("user")
-    if not name:
-        raise ConfigurationError(f"the store's url {redact(url)!r} names no database: write it at the end, as in …/app")
-    with _connect_to_server(url) as conn, translated():
+    name = _database_of(url)
+    with _connect_to_server(url, default_database) as conn, translated():
         try:
-            conn.execute(sql.SQL("create database {}").format(sql.Identifier(str(name))))
+            conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
             return False
+    return True
+
+
+def drop_database(url: str, *, default_database: str | None = None) -> bool:
+    """Drop the database that a URL names, with all that is in it. Mirrors `mix event_store.drop`.
+
+    Args:
+        url: A PostgreSQL URL or conninfo string; its role must own the database.
+        default_database: The database to connect to meanwhile, as for `create_database`.
+
+    Returns:
+        True when it was dropped, False when it was not there.
+
+    Raises:
+        ConfigurationError: The URL names no database, or the role may not drop it.
+        Conflict: Somebody is connected to it.
+        StoreUnavailable: The server cannot be reached.
+    """
+    name = _database_of(url)
+    with _connect_to_server(url, default_database) as conn, translated():
+        try:
+            conn.execute(sql.SQL("drop database {}").format(sql.Identifier(name)))
+        except psycopg.errors.InvalidCatalogName:
+            return False
+        except psycopg.errors.ObjectInUse as error:
+            raise Conflict(f"database {name!r} is in use, {reason(error)}: stop whatever is connected to it") from error
     return True
 
 
@@ -160,10 +185,18 @@ def _text(version: Version) -> str:
     return ".".join(map(str, version))
 
 
-def _connect_to_server(url: str) -> Connection:
-    """Connect to a database that every server has, with the rights of the URL."""
+def _database_of(url: str) -> str:
+    given = connection_arguments(url, "create")
+    name = given.get("dbname") or given.get("user")
+    if not name:
+        raise ConfigurationError(f"the store's url {redact(url)!r} names no database: write it at the end, as in …/app")
+    return str(name)
+
+
+def _connect_to_server(url: str, default_database: str | None) -> Connection:
+    """Connect to a database that the server has anyway, with the rights of the URL."""
     failure: ConfigurationError | None = None
-    for name in _MAINTENANCE:
+    for name in _MAINTENANCE if default_database is None else (default_database,):
         try:
             return connect(make_conninfo(url, dbname=name), "create")
         except ConfigurationError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from eventstore.runtime.version import version
-from eventstore.store import Connection, EventData, EventStore
+from eventstore.store import Connection, EventData, EventStore, connect
 from eventstore.tests.support.database import drop_schema
 from eventstore.tests.support.node import COMMAND, command, environment
 
@@ -268,5 +269,79 @@ def test_a_store_is_created_looked_at_and_dropped(tmp_path: Path, database_url: 
         code, said = run("read", "a")
         assert code == 1
         assert "eventstore-runtime init" in said
+        with connect(url):
+            code, said = run("drop", "--database", "--force")
+        assert (code, "is in use" in said) == (1, True)
+        assert run("drop", "--database", stdin="n\n")[0] == 1
+        assert run("drop", "--database", "--force") == (0, "the database is dropped\n")
+        assert run("drop", "--database", "--force", "--json") == (0, '{"dropped_database":false}\n')
     finally:
         conn.execute(SQL("drop database if exists {} with (force)").format(Identifier(name)))
+
+
+def test_an_embedded_database_is_not_dropped(tmp_path: Path) -> None:
+    done = command("drop", "--database", cwd=tmp_path, EVENTSTORE__STORE__URL="embedded:./here")
+    assert done.returncode == 2
+    assert "remove its folder instead" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+SERIALIZERS = """
+    from pydantic import BaseModel
+
+    from eventstore import EventTypes, TypedSerializer
+
+    class Opened(BaseModel):
+        owner: str
+
+    class Reversed:
+        def serialize(self, value):
+            return repr(value)[::-1].encode()
+
+        def deserialize(self, payload, event_type):
+            return eval(payload.decode()[::-1])
+
+    def typed():
+        types = EventTypes()
+        types.register(Opened)
+        return TypedSerializer(types)
+
+    def broken():
+        raise RuntimeError("no key")
+
+    number = 7
+"""
+
+
+@pytest.mark.parametrize("name", ["typed", "Reversed"])
+def test_commands_write_and_read_with_the_stores_serializer(
+    cli: Cli, tmp_path: Path, name: str, event_store: EventStore, conn: Connection
+) -> None:
+    (tmp_path / "formats.py").write_text(textwrap.dedent(SERIALIZERS))
+    given = {"EVENTSTORE__STORE__SERIALIZER": f"formats:{name}"}
+    lines(cli("append", "a", "--json", stdin=event("Opened", {"owner": "Ann"}), **given))
+    (row,) = conn.execute(f'select data from "{event_store.schema}".events'.encode()).fetchall()
+    assert row == ({"typed": b'{"owner":"Ann"}', "Reversed": b"}'nnA' :'renwo'{"}[name],)
+    (read,) = lines(cli("read", "a", "--json", **given))
+    assert read["data"] == {"owner": "Ann"}
+    assert '  {"owner":"Ann"}' in cli("read", "a", **given).stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("formats:number", "'formats:number' is a int, which has no serialize and deserialize methods"),
+        ("formats:broken", "calling 'formats:broken' without arguments failed, RuntimeError: no key"),
+        ("formats:typped", "module 'formats' has no 'typped'; did you mean 'typed'?"),
+        ("nowhere:x", "there is no module 'nowhere'"),
+    ],
+)
+def test_a_serializer_that_cannot_be_had(cli: Cli, tmp_path: Path, path: str, said: str) -> None:
+    (tmp_path / "formats.py").write_text(textwrap.dedent(SERIALIZERS))
+    fails(cli("read", "a", EVENTSTORE__STORE__SERIALIZER=path), 2, f"[store] serializer: {said}")
+
+
+def test_a_node_refuses_a_serializer_that_cannot_be_had(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "formats.py").write_text(textwrap.dedent(SERIALIZERS) + "\ndef handle(event, context): ...\n")
+    (tmp_path / "supervisor.toml").write_text('[[subscriptions]]\nname = "s"\nhandler = "formats:handle"\n')
+    fails(cli("run", EVENTSTORE__STORE__SERIALIZER="formats:number"), 2, "[store] serializer: 'formats:number'")

@@ -184,6 +184,78 @@ def test_a_handler_that_cannot_be_decoded_for_names_the_event(
     assert "halted at event 1: DeserializationFailed" in halted["reason"]
 
 
+TYPED = """
+    from dataclasses import dataclass
+
+    from eventstore import EventTypes, TypedSerializer
+
+    types = EventTypes()
+    serializer = TypedSerializer(types)
+
+    @types.register
+    @dataclass
+    class Happened:
+        key: str
+
+    def by_key(event):
+        return event.data.key
+
+    def note(event, context):
+        assert isinstance(event.data, Happened)
+        context.connection.execute(f'insert into "{context.schema}".noted values (%s)', [event.data.key])
+"""
+
+
+def test_workers_and_partition_functions_get_what_the_stores_serializer_makes(
+    project: Project, event_store: EventStore, conn: Connection
+) -> None:
+    conn.execute(f'create table "{project.schema}".noted (key text)')
+    project.handlers(TYPED)
+    project.configure("""
+        [[subscriptions]]
+        name = "s"
+        handler = "my_handlers:note"
+        partition_by = "my_handlers:by_key"
+        concurrency = 2
+        transactional = true
+    """)
+    event_store.append_to_stream("a", 0, happened({"key": "x"}, {"key": "y"}))
+    project.start(EVENTSTORE__STORE__SERIALIZER="my_handlers:serializer").until_ready().until_idle("s", at=2)
+    assert conn.execute(f'select array_agg(key order by key) from "{project.schema}".noted').fetchone() == (["x", "y"],)
+
+
+@pytest.mark.parametrize("on_exhausted", ["skip", "halt"])
+def test_an_event_that_cannot_be_decoded_stops_no_other_partition(
+    project: Project, event_store: EventStore, conn: Connection, on_exhausted: str
+) -> None:
+    project.handlers(HANDLERS)
+    project.configure(f"""
+        [[subscriptions]]
+        name = "s"
+        handler = "my_handlers:plain"
+        concurrency = 2
+        partition_by = "stream"
+        max_attempts = 5
+        retry_backoff_min = 0.5
+        on_exhausted = "{on_exhausted}"
+    """)
+    event_store.append_to_stream("broken", 0, happened({}, {}))
+    event_store.append_to_stream("whole", 0, happened({}, {}))
+    broken = event_store.read_stream_forward("broken")[0]
+    conn.execute(f'alter table "{project.schema}".events disable trigger user')
+    conn.execute(f"""update "{project.schema}".events set data = '\\x7b' where event_id = %s""", [broken.event_id])
+    node = project.start().until_ready()
+    wait_until(lambda: numbers(project, "s") == [3, 4], "the other stream is handled first", lambda: node.log)
+    if on_exhausted == "skip":
+        node.until_idle("s", at=4)
+        assert numbers(project, "s") == [2, 3, 4]
+        assert f"event 1 ({broken.event_id}" in node.log
+    else:
+        reason = node.until_state("s", "halted")["reason"]
+        assert reason.startswith(f"halted at event 1: DeserializationFailed: event 1 ({broken.event_id}")
+        node.until_idle("s", at=0)
+
+
 def test_slow_events_do_not_queue_up_at_the_worker_that_was_first(project: Project, event_store: EventStore) -> None:
     """Whoever is free takes the next one, however large the buffers may become."""
     project.handlers(HANDLERS)

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from eventstore.store import Connection, EventStore, connect, initialise
 from eventstore.store.errors import ConfigurationError, Conflict, SchemaMismatch, SchemaMissing
 from eventstore.store.listening import listen
-from eventstore.store.migrations import create_database, drop, migrate, migrations
+from eventstore.store.migrations import create_database, drop, drop_database, migrate, migrations
 from eventstore.store.notifications import channel
 from eventstore.store.schema import check
 from eventstore.tests.support.database import drop_schema
@@ -197,6 +197,35 @@ def test_the_database_is_created_once(database_url: str, conn: Connection) -> No
             assert check(fresh) == "bytea"
     finally:
         conn.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def test_the_database_to_connect_to_meanwhile_is_chosen(database_url: str, conn: Connection) -> None:
+    """As with a host that lets nobody into `postgres`: here, one that does not exist stands for it."""
+    names = [f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("default", "new")]
+    default, url = names[0], make_conninfo(database_url, dbname=names[1])
+    try:
+        with pytest.raises(ConfigurationError, match=f"{default}.* does not exist"):
+            create_database(url, default_database=default)
+        conn.execute(sql.SQL("create database {}").format(sql.Identifier(default)))
+        with connect(make_conninfo(database_url, dbname=default)) as meanwhile:
+            # Who is connected to it cannot drop it, so that a drop through it shows which one was used.
+            assert create_database(url, default_database=default)
+            with pytest.raises(Conflict, match="in use"):
+                drop_database(make_conninfo(database_url, dbname=default))
+            assert meanwhile.execute("select 1").fetchone() == (1,)
+        assert drop_database(url, default_database=default)
+    finally:
+        for name in names:
+            conn.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def test_a_database_is_dropped_once(database_url: str) -> None:
+    url = make_conninfo(database_url, dbname=f'old "{uuid.uuid4().hex[:8]}')
+    create_database(url)
+    with connect(url), pytest.raises(Conflict, match=r"in use.*stop whatever is connected"):
+        drop_database(url)
+    assert drop_database(url)
+    assert not drop_database(url)
 
 
 def test_a_role_that_may_not_create_is_told_so(database_url: str, conn: Connection) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from eventstore.runtime import commands
 from eventstore.store import ConfigurationError, EventData, ExpectedVersion, RecordedEvent
 from eventstore.store.schema import Initialised
+from eventstore.store.serializer import JsonSerializer
 from eventstore.store.types import AppendResult, SubscriptionLag
 
 ID = UUID("0190a6c4-0000-7000-8000-000000000001")
@@ -64,7 +65,7 @@ def test_events_are_read_line_by_line(tmp_path: Path) -> None:
 
 def test_what_read_prints_can_be_appended_again(tmp_path: Path) -> None:
     event = recorded({"n": 1, "text": "line\nbreak"})
-    assert events_in(tmp_path, commands.event_json(event)) == [
+    assert events_in(tmp_path, commands.event_json(event, JsonSerializer())) == [
         EventData("Opened", event.data, event.metadata, ID, causation_id=ID)
     ]
 
@@ -112,7 +113,7 @@ json_values = st.recursive(
 
 @given(st.lists(json_values, max_size=5))
 def test_any_events_go_out_and_come_in_again(values: list[Any]) -> None:
-    lines = [commands.event_json(recorded(value)) for value in values]
+    lines = [commands.event_json(recorded(value), JsonSerializer()) for value in values]
     assert not any("\n" in line for line in lines)
     found = [commands._event(line.encode(), "here") for line in lines]
     assert [event.data for event in found] == values
@@ -156,8 +157,8 @@ def test_what_init_and_append_did() -> None:
 
 def test_an_event_as_a_line_and_as_json() -> None:
     event = recorded({"n": 1})
-    assert commands.event_line(event) == '7  2024-05-06 07:08:09  account-1  Opened  {"n":1}'
-    assert json.loads(commands.event_json(event)) == {
+    assert commands.event_line(event, JsonSerializer()) == '7  2024-05-06 07:08:09  account-1  Opened  {"n":1}'
+    assert json.loads(commands.event_json(event, JsonSerializer())) == {
         "event_number": 7,
         "event_id": str(ID),
         "stream_uuid": "account-1",

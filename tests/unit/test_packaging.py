@@ -105,7 +105,8 @@ def _imported(path: Path) -> set[str]:
 
 def _comparable(config: RuntimeConfig) -> dict[str, Any]:
     """All options but those for which the template shows an example instead of the default."""
-    return config.model_dump(exclude={"runtime": {"name"}, "store": {"session_mode_url", "url"}, "subscriptions": True})
+    examples = {"session_mode_url", "url", "serializer", "default_database"}
+    return config.model_dump(exclude={"runtime": {"name"}, "store": examples, "subscriptions": True})
 
 
 def _set_in_template() -> set[str]:
