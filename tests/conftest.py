@@ -11,7 +11,21 @@ import pytest
 
 from eventstore.store import Connection, EventStore, connect
 from eventstore.tests.support.database import fresh_schema, running_server
-from eventstore.tests.support.servers import DEFAULT, installed, pgbouncer, pgbouncer_program, postgres, socket_url
+from eventstore.tests.support.servers import (
+    DEFAULT,
+    every_server,
+    installed,
+    pgbouncer,
+    pgbouncer_program,
+    postgres,
+    socket_url,
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeats a test that is marked `every_server` on each of them."""
+    if metafunc.definition.get_closest_marker("every_server") and "database_url" in metafunc.fixturenames:
+        metafunc.parametrize("database_url", every_server(), indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """The stores that every test of the contract runs on; a test asks for `store` and does not know which one it got.
 
-Each runs on a schema or a memory of its own, opened with `enable_hard_deletes`. Another store is one more line in
-`STORES`: a function that gives an open store from the test's request.
+Each runs on a schema or a memory of its own, opened with `enable_hard_deletes`, and those on PostgreSQL run on every
+server that this machine has. Another store is one more line in `STORES`: a function that gives an open store from the
+test's request.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from eventstore.store import AsyncEventStore, EventStore, Statements, Subscripti
 from eventstore.store import subscriptions as operations
 from eventstore.store.memory import InMemoryEventStore
 from eventstore.tests.support.blocking import blocking
+from eventstore.tests.support.servers import DEFAULT, every_server
 
 StoreFactory = Callable[[pytest.FixtureRequest], AbstractContextManager[EventStore]]
 
@@ -36,8 +38,15 @@ STORES: dict[str, StoreFactory] = {
 }
 
 
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest) -> Iterator[EventStore]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test on each kind of store, on each server that the kind can have."""
+    if "store" in metafunc.fixturenames:
+        pairs = [(kind, name) for name in every_server() for kind in STORES if name == DEFAULT or kind != "memory"]
+        metafunc.parametrize(("store", "database_url"), pairs, indirect=True)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, database_url: str) -> Iterator[EventStore]:
     """An open, empty store."""
     with STORES[request.param](request) as opened:
         yield opened

@@ -34,6 +34,8 @@ from eventstore.store.expected_version import mismatch, to_bind
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 
+pytestmark = pytest.mark.every_server
+
 
 @dataclass
 class Money:

@@ -25,6 +25,8 @@ from eventstore.store import (
 from eventstore.tests.support.events import events
 from eventstore.tests.support.threads import together
 
+pytestmark = pytest.mark.every_server
+
 
 def positions(store: EventStore) -> list[tuple[int, str, int, Any]]:
     found = store.read_all_streams_forward(count=100_000)

@@ -34,6 +34,8 @@ from eventstore.tests.support import async_facade
 from eventstore.tests.support.database import drop_schema, fresh_schema, temporary_home
 from eventstore.tests.support.events import events
 
+pytestmark = pytest.mark.every_server
+
 Scenario = Callable[[AsyncEventStore], Coroutine[Any, Any, None]]
 
 

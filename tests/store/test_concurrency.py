@@ -25,6 +25,8 @@ from eventstore.tests.support.events import events
 from eventstore.tests.support.threads import together
 from eventstore.tests.support.wait import wait_until
 
+pytestmark = pytest.mark.every_server
+
 WAITING = "select count(*) from pg_locks where pid = %s and not granted"
 
 

@@ -112,7 +112,8 @@ def test_the_server_stops_when_its_only_user_is_killed(home: Path, user: Callabl
     assert server_pid(home) is not None
     one.kill()
     wait_until(lambda: is_stopped(home), "the server has stopped")
-    assert "database system is shut down" in (home / "data" / "log").read_text()
+    log = home / "data" / "log"
+    wait_until(lambda: "database system is shut down" in log.read_text(), "it did so in order", log.read_text)
 
 
 def test_many_starters_get_one_server(home: Path, user: Callable[[], User]) -> None:

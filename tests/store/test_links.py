@@ -26,6 +26,8 @@ from eventstore.tests.support.events import events
 from eventstore.tests.support.threads import together
 from eventstore.tests.support.wait import wait_until
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.fixture
 def deleting(database_url: str, schema: str) -> Any:

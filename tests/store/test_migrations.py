@@ -19,6 +19,8 @@ from eventstore.store.schema import check
 from eventstore.tests.support.database import drop_schema
 from eventstore.tests.support.events import events
 
+pytestmark = pytest.mark.every_server
+
 # What the triggers of 1.2.0 and 1.3.0 did, in our words: once for each updated row; then also for inserted ones, with
 # a first version that was wrong for them.
 OLDER = {

@@ -22,6 +22,8 @@ from eventstore.store.notifications import channel, check_stream_name, parse, ru
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 
+pytestmark = pytest.mark.every_server
+
 ODD_NAMES = ["a,b", "a,1,2,3", ",", ",,,", '"', "'", "ünï 日本 🎉", "a\nb\tc", " ", "$", "%s {schema} $1", "\\"]
 
 

@@ -24,6 +24,8 @@ from eventstore.store.rows import decode_event
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 
+pytestmark = pytest.mark.every_server
+
 READS = ["read_stream_forward", "read_stream_backward"]
 
 

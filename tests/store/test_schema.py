@@ -26,6 +26,8 @@ from eventstore.store import (
 from eventstore.store.sql import DataType
 from eventstore.tests.support.database import drop_schema, fresh_schema
 
+pytestmark = pytest.mark.every_server
+
 TIMESTAMP = "timestamp with time zone"
 
 # (name, type, not null, default) of every column, in order; {schema} and {data} stand for what varies.
@@ -172,6 +174,47 @@ def test_indexes_are_those_of_the_contract(conn: Connection, schema: str) -> Non
         schema,
     )
     assert {name: tuple(rest) for name, *rest in found} == INDEXES
+
+
+def test_primary_keys_are_those_of_the_contract(conn: Connection, schema: str) -> None:
+    found = rows(
+        conn,
+        """select conname from pg_constraint c join pg_class t on t.oid = c.conrelid
+            where c.contype = 'p' and c.connamespace = %s::regnamespace and t.relname not like 'runtime%%'""",
+        schema,
+    )
+    assert {name for (name,) in found} == {name for name in INDEXES if name.endswith("_pkey")}
+
+
+def test_sequences_belong_to_their_columns(conn: Connection, schema: str) -> None:
+    """As those of `bigserial` do: they go with the table, and count in bigint."""
+    found = rows(
+        conn,
+        """select s.relname, t.relname, a.attname, format_type(q.seqtypid, null)
+             from pg_class s join pg_sequence q on q.seqrelid = s.oid
+             join pg_depend d on d.objid = s.oid and d.deptype = 'a' and d.classid = 'pg_class'::regclass
+             join pg_class t on t.oid = d.refobjid
+             join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid
+            where s.relnamespace = %s::regnamespace""",
+        schema,
+    )
+    assert set(found) == {
+        ("streams_stream_id_seq", "streams", "stream_id", "bigint"),
+        ("subscriptions_subscription_id_seq", "subscriptions", "subscription_id", "bigint"),
+    }
+
+
+def test_functions_are_those_of_the_contract(conn: Connection, schema: str) -> None:
+    """By name and kind; what they do is tested below, and in test_notifications.py."""
+    found = rows(
+        conn,
+        """select p.proname, l.lanname, format_type(p.prorettype, null), p.pronargs
+             from pg_proc p join pg_language l on l.oid = p.prolang
+            where p.pronamespace = %s::regnamespace""",
+        schema,
+    )
+    names = ("event_store_delete", "event_store_exception", "notify_events")
+    assert set(found) == {(name, "plpgsql", "trigger", 0) for name in names}
 
 
 def test_foreign_keys_are_those_of_the_contract(conn: Connection, schema: str) -> None:

@@ -10,6 +10,8 @@ from psycopg import sql
 from eventstore.store import Connection, EventStore, SerializationFailed, Snapshot, SnapshotUnreadable
 from eventstore.tests.support.database import fresh_schema
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.mark.parametrize("data_type", ["bytea", "jsonb"])
 def test_both_kinds_of_columns(database_url: str, data_type: Any) -> None:

@@ -14,6 +14,8 @@ from eventstore.store.sql import NAMES, DataType
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 
+pytestmark = pytest.mark.every_server
+
 SCRIPTS = {"schema", "runtime_schema", "create_schema", "notify_events", "drop"}
 ODD_SCHEMA = 'odd "schema\'s" {data_type} $$ %s ü'
 

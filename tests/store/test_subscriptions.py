@@ -31,6 +31,8 @@ from eventstore.tests.support.events import events
 from eventstore.tests.support.threads import together
 from eventstore.tests.support.wait import wait_until
 
+pytestmark = pytest.mark.every_server
+
 BIGGEST_INT = 2_147_483_647
 WAITING = "select count(*) from pg_locks where pid = %s and not granted"
 
