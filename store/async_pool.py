@@ -17,7 +17,7 @@ from .async_connection import AsyncConnection, AsyncStoreConnection, aconnect, a
 from .connection import translated
 from .embedded import EmbeddedServer, open_url
 from .errors import ConfigurationError, StoreUnavailable
-from .pool import check_shared, pool_arguments
+from .pool import check_shared, is_read_only, pool_arguments
 from .schema import check_schema
 from .sessions import aopen_session
 from .settings import StoreSettings
@@ -52,7 +52,12 @@ class AsyncLender:
         try:
             with translated():
                 async with pool.connection() as conn:
-                    yield conn
+                    try:
+                        yield conn
+                    except StoreUnavailable as error:
+                        if is_read_only(error):
+                            await conn.close()
+                        raise
         except StoreUnavailable:
             # The others were opened to the same server, so most likely they are gone too.
             await pool.check()

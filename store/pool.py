@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypedDict
 
+import psycopg
 from psycopg_pool import ConnectionPool
 
 from .connection import Connection, StoreConnection, connect, connection_arguments, translated
@@ -62,7 +63,12 @@ class Lender:
         pool = self._opened()
         try:
             with translated(), pool.connection() as conn:
-                yield conn
+                try:
+                    yield conn
+                except StoreUnavailable as error:
+                    if is_read_only(error):
+                        conn.close()
+                    raise
         except StoreUnavailable:
             # The others were opened to the same server, so most likely they are gone too.
             pool.check()
@@ -198,6 +204,11 @@ class StorePool:
         self.lender.check_usable()
         if self._closed:
             raise ConfigurationError("this EventStore is closed: create a new one")
+
+
+def is_read_only(error: StoreUnavailable) -> bool:
+    """Tell whether a connection is of no use any more, though it works: its server has become a standby."""
+    return isinstance(error.__cause__, psycopg.errors.ReadOnlySqlTransaction)
 
 
 def pool_arguments(settings: StoreSettings, url: str) -> PoolArguments:

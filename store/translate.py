@@ -30,8 +30,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # What a server says before a session exists carries no SQLSTATE, only a text.
 _WRONG_CONNECTION = re.compile(
-    r"authentication failed|no password supplied|no pg_hba.conf entry|unsupported startup parameter|"
-    r"no such (database|user)|unrecognized configuration parameter|certificate|server does not support SSL|"
+    r"authentication failed|no password supplied|no pg_hba.conf entry|no such (database|user)|"
+    r"unsupported startup parameter|unrecognized configuration parameter|invalid value for parameter|"
+    r"certificate|server does not support SSL|"
     r'(database|role|user) ".*" (does not exist|is not permitted)|invalid (URI|connection option|port)|missing "="'
 )
 

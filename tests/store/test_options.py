@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
-from eventstore.store import ConfigurationError, Connection, EventStore, StoreSettings, StoreUnavailable
+from eventstore.store import (
+    AsyncEventStore,
+    ConfigurationError,
+    Connection,
+    EventStore,
+    StoreSettings,
+    StoreUnavailable,
+)
 from eventstore.store.connection import connection_arguments
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
@@ -35,6 +46,95 @@ def test_how_many_may_wait_for_a_connection(database_url: str, schema: str) -> N
             with pytest.raises(StoreUnavailable, match="max_waiting"):
                 store.stream_heads(["a"])
         assert waiting.result() == {}
+
+
+LOCK_ALL = "select from {}.streams where stream_id = 0 for update"
+
+
+def test_a_time_out_for_one_call(event_store: EventStore, open_connection: Callable[..., Connection]) -> None:
+    """As the option `timeout` of each function in the original: on a connection of the caller's."""
+    first, second = open_connection(), open_connection()
+    with first.transaction():
+        first.execute(SQL(LOCK_ALL).format(Identifier(event_store.schema)))
+        with second.transaction(force_rollback=True):
+            second.execute("set local statement_timeout = 50")
+            with pytest.raises(StoreUnavailable, match="in time"):
+                event_store.append_to_stream("a", 0, events(1), conn=second)
+    assert event_store.stream_heads(["a"]) == {}
+
+
+def test_a_connection_to_what_has_become_a_standby_is_given_up(database_url: str, schema: str) -> None:
+    with EventStore(database_url, schema=schema, pool_size=1) as store:
+        with store._pool.connection() as own:
+            own.execute("set default_transaction_read_only = on")
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            store.append_to_stream("a", 0, events(1))
+        assert store.append_to_stream("a", 0, events(1)).position == 1
+
+
+def test_asyncio_gives_up_a_connection_to_what_has_become_a_standby(database_url: str, schema: str) -> None:
+    async def append() -> int:
+        async with AsyncEventStore(database_url, schema=schema, pool_size=1) as store:
+            async with store._pool.connection() as own:
+                await own.execute("set default_transaction_read_only = on")
+            with pytest.raises(StoreUnavailable, match="read-only"):
+                await store.append_to_stream("a", 0, events(1))
+            return (await store.append_to_stream("a", 0, events(1))).position
+
+    assert asyncio.run(append()) == 1
+
+
+@pytest.mark.parametrize("parameters", [{"": "x"}, {"no name": "x"}, {"a=b": 1}])
+def test_names_of_parameters_are_checked(parameters: dict[str, str | int]) -> None:
+    with pytest.raises(ConfigurationError, match="parameters name"):
+        connection_arguments("postgresql://db/shop", "store", parameters=parameters)
+
+
+def test_parameters_of_libpq_and_of_the_server(database_url: str, schema: str) -> None:
+    given: dict[str, str | int] = {
+        "application_name": "shop",
+        "keepalives_idle": 7,
+        "shop.note": "a b\\c",
+        "statement_timeout": "2s",
+    }
+    url = make_conninfo(database_url, application_name="url", options="-c shop.other=7")
+    with EventStore(url, schema=schema, parameters=given) as store:
+        assert store.append_to_stream("a", 0, events(1)).position == 1
+        with store._pool.connection() as own:
+            names = ("application_name", "shop.note", "statement_timeout", "shop.other")
+            found = [own.execute("select current_setting(%s)", [name]).fetchone() for name in names]
+            assert found == [("shop",), ("a b\\c",), ("2s",), ("7",)]
+            assert own.info.get_parameters()["keepalives_idle"] == "7"
+
+
+@pytest.mark.parametrize(("name", "value"), [("sslmod", "require"), ("work_mem", "much")])
+def test_a_setting_the_server_does_not_take_is_refused(database_url: str, name: str, value: str) -> None:
+    with (
+        EventStore(database_url, parameters={name: value}) as store,
+        pytest.raises(ConfigurationError, match=name),
+    ):
+        store.stream_heads(["a"])
+
+
+def test_sessions_have_the_settings_of_the_store(database_url: str, schema: str) -> None:
+    """Also where they go another way: only the URL is another one."""
+    with EventStore(
+        "postgresql://nowhere.invalid/shop",
+        schema=schema,
+        timeout=3.0,
+        parameters={"work_mem": "6MB"},
+        session_mode_url=database_url,
+    ) as store:
+        with store.open_session("test") as session:
+            names = ("statement_timeout", "work_mem", "application_name")
+            found = [session.execute("select current_setting(%s)", [name]).fetchone() for name in names]
+        assert found == [("3s",), ("6MB",), ("eventstore-runtime test",)]
+
+
+@pytest.mark.parametrize("url", ["", "embedded:./x"])
+def test_a_session_mode_url_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="session_mode_url"):
+        EventStore("postgresql://db/shop", session_mode_url=url)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +188,8 @@ def test_settings_keep_every_option() -> None:
         queue_timeout=2.0,
         max_waiting=7,
         enable_hard_deletes=True,
+        session_mode_url="postgresql://past/shop",
+        parameters={"sslmode": "require"},
     )
     assert EventStore.from_settings(settings)._pool.settings == settings
 

@@ -24,6 +24,7 @@ from eventstore.store import (
     initialise,
 )
 from eventstore.store.connection import fetch
+from eventstore.store.migrations import create_database, drop_database, migrations
 from eventstore.store.operation import Query
 from eventstore.tests.support.events import events
 from eventstore.tests.support.node import free_port
@@ -127,6 +128,16 @@ def test_a_certificate_is_verified_by_parameters(guarded: Guarded) -> None:
         pytest.raises(ConfigurationError, match="certificate"),
     ):
         store.stream_heads(["a"])
+
+
+def test_tasks_are_encrypted_too(guarded: Guarded) -> None:
+    url = guarded.url(sslmode="verify-full", sslrootcert=guarded.certificate).replace("/postgres?", "/made?")
+    assert create_database(url)
+    with connect(url) as conn:
+        assert initialise(conn).created_tables
+        assert answered(conn, ENCRYPTED) is True
+        assert [migration.state for migration in migrations(conn)] == ["completed"]
+    assert drop_database(url)
 
 
 def test_without_encryption_the_server_refuses(guarded: Guarded) -> None:
