@@ -8,6 +8,7 @@ from operator import itemgetter
 from ..handlers.declaration import declared_options
 from ..handlers.partition import key_function
 from ..handlers.resolve import DECLARED, Subscription, load_function
+from ..store.errors import DeserializationFailed
 from ..store.rows import Row, decode_event
 from ..store.serializer import Serializer
 
@@ -20,6 +21,9 @@ _COLUMNS: dict[str, RowKey] = {
     "correlation_id": itemgetter(5),
 }
 """The keys that need no decoding of the event."""
+
+_UNDECODED = object()
+"""Sets the partition of a stream's events that cannot be decoded apart from all that keys can be."""
 
 
 def row_key(subscription: Subscription, serializer: Serializer) -> RowKey | None:
@@ -43,6 +47,11 @@ def row_key(subscription: Subscription, serializer: Serializer) -> RowKey | None
         return None
 
     def key(row: Row) -> Hashable:
-        return function(decode_event(row, serializer))
+        try:
+            event = decode_event(row, serializer)
+        except DeserializationFailed:
+            # A worker fails at it too, under the policy of its subscription, and meanwhile holds up nothing else.
+            return _UNDECODED, row[1]
+        return function(event)
 
     return key

@@ -224,9 +224,17 @@ def test_workers_and_partition_functions_get_what_the_stores_serializer_makes(
     assert conn.execute(f'select array_agg(key order by key) from "{project.schema}".noted').fetchone() == (["x", "y"],)
 
 
-@pytest.mark.parametrize("on_exhausted", ["skip", "halt"])
+@pytest.mark.parametrize(
+    ("partition_by", "on_exhausted", "held"),
+    [("stream", "skip", [2]), ("stream", "halt", [2]), ("data.key", "skip", [])],
+)
 def test_an_event_that_cannot_be_decoded_stops_no_other_partition(
-    project: Project, event_store: EventStore, conn: Connection, on_exhausted: str
+    project: Project,
+    event_store: EventStore,
+    conn: Connection,
+    partition_by: str,
+    on_exhausted: str,
+    held: list[int],
 ) -> None:
     project.handlers(HANDLERS)
     project.configure(f"""
@@ -234,18 +242,19 @@ def test_an_event_that_cannot_be_decoded_stops_no_other_partition(
         name = "s"
         handler = "my_handlers:plain"
         concurrency = 2
-        partition_by = "stream"
+        partition_by = "{partition_by}"
         max_attempts = 5
         retry_backoff_min = 0.5
         on_exhausted = "{on_exhausted}"
     """)
-    event_store.append_to_stream("broken", 0, happened({}, {}))
-    event_store.append_to_stream("whole", 0, happened({}, {}))
+    event_store.append_to_stream("broken", 0, happened({"key": "a"}, {"key": "b"}))
+    event_store.append_to_stream("whole", 0, happened({"key": "c"}, {"key": "d"}))
     broken = event_store.read_stream_forward("broken")[0]
     conn.execute(f'alter table "{project.schema}".events disable trigger user')
     conn.execute(f"""update "{project.schema}".events set data = '\\x7b' where event_id = %s""", [broken.event_id])
     node = project.start().until_ready()
-    wait_until(lambda: numbers(project, "s") == [3, 4], "the other stream is handled first", lambda: node.log)
+    others = [number for number in (2, 3, 4) if number not in held]
+    wait_until(lambda: numbers(project, "s") == others, "the others are handled first", lambda: node.log)
     if on_exhausted == "skip":
         node.until_idle("s", at=4)
         assert numbers(project, "s") == [2, 3, 4]
