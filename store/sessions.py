@@ -20,13 +20,14 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 
 from .async_connection import AsyncConnection, aconnect
-from .connection import Connection, connect, session_settings, translated
+from .connection import Connection, connect, connection_arguments, session_settings, translated
 from .errors import ConfigurationError, StoreUnavailable
 from .settings import ConnectOptions
 from .translate import redact
 
-# A pooler picks a backend as it likes, so that one look proves nothing; other clients can hardly hide it so often.
-_LOOKS = 3
+# A pooler picks a backend as it likes, and may consist of several processes with backends of their own, so that one
+# look proves little. Only sessions that lead through a pooler pay for them.
+_LOOKS = 8
 # Far longer than the answer to "who are you" takes; no answer means waiting for a backend.
 _PATIENCE = 15.0
 
@@ -70,13 +71,17 @@ def _settle(
         if backend is None:
             raise StoreUnavailable(f"the database did not answer within {_PATIENCE:g} s: try again")
         # A pooler answers the login itself, with a number of its own.
-        if backend != conn.info.backend_pid and _is_shared(conn.pgconn, backend, url, role, options):
+        if backend == conn.info.backend_pid:
+            return
+        if _is_shared(conn.pgconn, backend, url, role, options):
             raise ConfigurationError(
                 f"{redact(url)!r} leads through a pooler in transaction mode, where LISTEN and locks are lost: set "
                 "session_mode_url to a URL that leads past it, or to a pool in session mode"
             )
-        missing = session_settings(options.get("timeout"), prefer_indexes=True)
-        missing = {name: value for name, value in missing.items() if f"{name}=" not in conn.info.options}
+        # Refused by the pooler, or ignored. What was asked for expressly stays as it is.
+        plain = str(connection_arguments(url, role, parameters=options.get("parameters"))["plain_options"])
+        chosen = session_settings(options.get("timeout"), prefer_indexes=True)
+        missing = {name: value for name, value in chosen.items() if f"{name}=" not in plain}
         if missing:
             calls = [sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in missing.items()]
             _answer(conn.pgconn, sql.SQL("select {}").format(sql.SQL(", ").join(calls)).as_bytes())

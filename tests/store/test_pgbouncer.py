@@ -15,6 +15,7 @@ from eventstore.store.connection import fetch, translated
 from eventstore.store.operation import Query
 from eventstore.store.sessions import open_session
 from eventstore.tests.support.events import events
+from eventstore.tests.support.servers import pgbouncer
 from eventstore.tests.support.wait import wait_until
 
 REFUSED = "pooler in transaction mode.*set session_mode_url"
@@ -62,6 +63,18 @@ def test_a_session_through_a_pooler_in_session_mode(poolers: dict[str, str]) -> 
         assert setting(conn, "statement_timeout") == "5s"
         assert setting(conn, "enable_seqscan") == "off"
         assert setting(conn, "application_name") == "eventstore-runtime test"
+
+
+@pytest.mark.usefixtures("poolers")
+def test_a_pooler_that_is_told_to_ignore_options(database_url: str) -> None:
+    """A common setting, which lets the connection pass without what it asked for."""
+    databases = {"own": "pool_mode=session", "shared": "pool_mode=transaction"}
+    with pgbouncer(database_url, databases, "ignore_startup_parameters = options") as urls:
+        with open_session(urls["own"], "test", timeout=5.0) as conn:
+            assert setting(conn, "statement_timeout") == "5s"
+            assert setting(conn, "enable_seqscan") == "off"
+        with pytest.raises(ConfigurationError, match=REFUSED):
+            open_session(urls["shared"], "test", timeout=5.0, prepare_threshold=None)
 
 
 def test_a_session_from_a_pool_that_has_no_second_one(poolers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,17 +84,21 @@ def postgres(
 
 
 @contextmanager
-def pgbouncer(database_url: str, databases: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def pgbouncer(database_url: str, databases: Mapping[str, str], *settings: str) -> Iterator[dict[str, str]]:
     """Run a PgBouncer in front of a server; give the URL of each of its databases.
 
     Args:
-        database_url: The server, which must let its user in without a password.
+        database_url: The server.
         databases: Options of each database, for example {"shared": "pool_mode=transaction pool_size=3"}.
+        settings: Further lines of its configuration.
     """
     server = conninfo_to_dict(database_url)
-    host, port, user = server["host"], server.get("port", 5432), server.get("user", "postgres")
-    place = f"host={host} port={port} dbname={server['dbname']}"
-    with _folder(_owner_of(str(host))) as (home, identity):
+    host, user = str(server.get("host", "localhost")), str(server.get("user", "postgres"))
+    known = {"host": host, "port": server.get("port", 5432), "dbname": server.get("dbname", user), "user": user}
+    if "password" in server:
+        known["password"] = server["password"]
+    place = " ".join(f"{name}='{str(value).replace(chr(39), chr(39) * 2)}'" for name, value in known.items())
+    with _folder(_owner_of(host)) as (home, identity):
         lines = [f"{name} = {place} {more}" for name, more in databases.items()]
         (home / "users").write_text(f'"{user}" ""\n')
         (home / "pgbouncer.ini").write_text(
@@ -108,6 +112,7 @@ def pgbouncer(database_url: str, databases: Mapping[str, str]) -> Iterator[dict[
                     f"auth_file = {home / 'users'}",
                     f"admin_users = {user}",
                     f"logfile = {home / 'log'}",
+                    *settings,
                 ]
             )
         )
