@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Self
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from .connection import Connection, check_connection, run, run_atomically
 from .errors import Conflict, StreamNotFound, SubscriptionNotFound
 from .operation import Operation, Result
 from .pool import StorePool
+from .rows import decode_event
 from .schema import Initialised, initialise_schema
 from .serializer import JsonSerializer, Serializer
 from .settings import StoreSettings, configured
@@ -358,14 +360,17 @@ class EventStore:
 
         Raises:
             StreamNotFound, StreamDeleted: There is nothing to read; raised by the first step of the iteration.
+            DeserializationFailed: An event cannot be decoded; raised after all those before it.
         """
         start = start_version
         while True:
-            batch = self.read_stream_forward(stream_uuid, start, read_batch_size, conn=conn)
-            yield from batch
-            if len(batch) < read_batch_size:
+            batch = partial(read.rows_forward, stream_uuid=stream_uuid, start_version=start, count=read_batch_size)
+            rows = self._run(batch, conn)
+            for row in rows:
+                yield decode_event(row, self._serializer)
+            if len(rows) < read_batch_size:
                 return
-            start = batch[-1].event_number + 1
+            start = rows[-1][0] + 1
 
     def stream_backward(
         self, stream_uuid: str, start_version: int = -1, read_batch_size: int = 1_000, *, conn: Connection | None = None
@@ -376,11 +381,13 @@ class EventStore:
         """
         start = start_version
         while True:
-            batch = self.read_stream_backward(stream_uuid, start, read_batch_size, conn=conn)
-            yield from batch
-            if len(batch) < read_batch_size:
+            batch = partial(read.rows_backward, stream_uuid=stream_uuid, start_version=start, count=read_batch_size)
+            rows = self._run(batch, conn)
+            for row in rows:
+                yield decode_event(row, self._serializer)
+            if len(rows) < read_batch_size:
                 return
-            start = batch[-1].event_number - 1
+            start = rows[-1][0] - 1
 
     def stream_all_forward(
         self, start_version: int = 0, read_batch_size: int = 1_000, *, conn: Connection | None = None

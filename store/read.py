@@ -50,8 +50,8 @@ def read_forward(
         DeserializationFailed: An event cannot be decoded.
         ConfigurationError: The start or the count is out of range.
     """
-    _check_at_least("start_version", start_version, 0)
-    return (yield from _read(statements, "read_forward", serializer, stream_uuid, start_version, count))
+    rows = yield from rows_forward(statements, stream_uuid, start_version, count)
+    return [decode_event(row, serializer) for row in rows]
 
 
 def read_backward(
@@ -61,9 +61,21 @@ def read_backward(
 
     Mirrors `read_stream_backward/4` and raises like `read_forward`.
     """
+    rows = yield from rows_backward(statements, stream_uuid, start_version, count)
+    return [decode_event(row, serializer) for row in rows]
+
+
+def rows_forward(statements: Statements, stream_uuid: str, start_version: int, count: int) -> Operation[list[Row]]:
+    """Read like `read_forward`, as undecoded rows for `rows.decode_event`."""
+    _check_at_least("start_version", start_version, 0)
+    return (yield from _rows(statements, "read_forward", stream_uuid, start_version, count))
+
+
+def rows_backward(statements: Statements, stream_uuid: str, start_version: int, count: int) -> Operation[list[Row]]:
+    """Read like `read_backward`, as undecoded rows for `rows.decode_event`."""
     _check_at_least("start_version", start_version, -1)
     start = _LAST if start_version == -1 else start_version
-    return (yield from _read(statements, "read_backward", serializer, stream_uuid, start, count))
+    return (yield from _rows(statements, "read_backward", stream_uuid, start, count))
 
 
 def page_all(statements: Statements, after: int, limit: int) -> Operation[list[Row]]:
@@ -156,9 +168,7 @@ def _page(rows: list[Row], after: int, limit: int, last: int | None, is_end: boo
     return Page(rows, after if last is None else last, is_end)
 
 
-def _read(
-    statements: Statements, statement: str, serializer: Serializer, stream_uuid: str, start: int, count: int
-) -> Operation[list[RecordedEvent]]:
+def _rows(statements: Statements, statement: str, stream_uuid: str, start: int, count: int) -> Operation[list[Row]]:
     _check_at_least("count", count, 1)
     rows = yield Query(statements[statement], (stream_uuid, start, count))
     if not rows:
@@ -167,7 +177,7 @@ def _read(
             raise StreamNotFound(stream_uuid)
         if info.deleted_at is not None:
             raise StreamDeleted(stream_uuid)
-    return [decode_event(row, serializer) for row in rows]
+    return rows
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:

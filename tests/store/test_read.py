@@ -12,6 +12,7 @@ from eventstore.store import (
     ConfigurationError,
     Connection,
     DeserializationFailed,
+    EventData,
     EventStore,
     JsonSerializer,
     Statements,
@@ -175,6 +176,30 @@ def test_an_event_that_cannot_be_decoded_is_named(event_store: EventStore, conn:
     with pytest.raises(DeserializationFailed, match=f"event 1 .{stored.event_id}, type 'Happened'") as failed:
         event_store.read_stream_forward("a")
     assert (failed.value.event_number, failed.value.event_id) == (1, stored.event_id)
+
+
+def test_lazy_reads_give_what_comes_before_an_event_that_cannot_be_decoded(database_url: str, schema: str) -> None:
+    """Whoever goes on behind it misses nothing else."""
+
+    class Picky(JsonSerializer):
+        def deserialize(self, payload: bytes, event_type: str) -> Any:
+            if event_type == "Odd":
+                raise ValueError("no such thing")
+            return super().deserialize(payload, event_type)
+
+    given = [*events(1, 2), EventData("Odd", 3), *events(4, 5)]
+    with EventStore(database_url, schema=schema, serializer=Picky()) as store:
+        store.append_to_stream("a", 0, given)
+        for lazy, before, behind in (
+            (store.stream_all_forward, [1, 2], 4),
+            (store.stream_all_backward, [5, 4], 2),
+        ):
+            found: list[Any] = []
+            with pytest.raises(DeserializationFailed) as failed:
+                found.extend(event.data for event in lazy())
+            assert failed.value.event_number == 3
+            assert found == before
+            assert [event.data for event in lazy(behind)] == [behind, 5 if behind == 4 else 1]
 
 
 def test_a_serializer_of_ones_own(database_url: str, schema: str) -> None:

@@ -64,7 +64,6 @@ RULES: list[tuple[str, str]] = [
     (r"__exit__", "__aexit__"),
     # Those that return another method's iterator stay plain functions, as do the constructors and the properties.
     (r"\n    def (?!__init__|from_settings|(?:schema|settings|serializer|closed)\b|stream_all_)", r"\n    async def "),
-    (r"yield from batch", "for event in batch:\n                yield event"),
     (
         r"\n {12}with suppress\(Conflict\), (.*):\n {16}(.*)",
         r"\n            with suppress(Conflict):\n                async with \1:\n                    \2",
