@@ -11,7 +11,7 @@ from eventstore.store import Connection
 from eventstore.tests.support.database import drop_schema, fresh_schema
 from eventstore.tests.support.snippets import guides, run_guide
 
-PROJECTS = ["index.md", "getting-started.md", "handlers.md", "cluster.md", "upgrading.md"]
+PROJECTS = ["index.md", "getting-started.md", "handlers.md", "cluster.md", "upgrading.md", "operations.md"]
 """Guides that start with an empty folder, and bring a server of their own."""
 
 WITH_A_STORE = ["usage.md", "faq.md", "coming-from-elixir.md", "reference/errors.md", "reference/index.md"]
