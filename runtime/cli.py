@@ -287,7 +287,10 @@ def _serializer(config: RuntimeConfig) -> Serializer:
 def _connection(path: Path | None) -> Iterator[tuple[Connection, str]]:
     """A connection to the configured store, and its schema; nothing is created. Tasks may take any time."""
     config = _load(path)
-    with open_store(config, create=False) as plan, connect(plan.url, "command", timeout=None) as connection:
+    with (
+        open_store(config, create=False) as plan,
+        connect(plan.url, "command", timeout=None, prepare_threshold=plan.prepare_threshold) as connection,
+    ):
         yield connection, plan.schema
 
 
