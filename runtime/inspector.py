@@ -32,7 +32,7 @@ class DeclaredHandler(msgspec.Struct, frozen=True):
 class _Request(msgspec.Struct, frozen=True):
     python_path: tuple[str, ...]
     handlers: tuple[DeclaredHandler, ...]
-    serializer: str
+    serializer: str = ""
 
 
 class _Answer(msgspec.Struct, frozen=True):

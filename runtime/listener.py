@@ -25,6 +25,7 @@ from ..store.notifications import channel as events_channel
 from ..store.notifications import parse, runtime_channel
 from ..store.read import Page, read_page
 from ..store.schema import check
+from ..store.serializer import Serializer
 from ..store.sql import Statements
 from ..store.streams import stream_heads
 from .actor import Actor

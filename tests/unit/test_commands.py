@@ -177,14 +177,18 @@ def test_lags_as_a_table() -> None:
         SubscriptionLag(1, "orders", "$all", 1_234, 5_678, 4_444, 0, "node one", 3, True),
         SubscriptionLag(2, "new", "a", None, 5, 5, None, None, None, False),
         SubscriptionLag(3, "elixir", "a", 5, 5, 0, None, None, None, True),
+        SubscriptionLag(4, "bad", "a", 4, 5, 1, 0, "n", 3, True, halted_at=5, halted_reason="it broke", parked=2),
+        SubscriptionLag(5, "off", "a", 5, 5, 0, 0, "n", 3, True, paused=True),
     ]
     console = Console(file=io.StringIO(), width=120)
     console.print(commands.lag_table(lags))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     rows = [line.split() for line in printed.splitlines() if line.strip() and "─" not in line]
     assert rows == [
-        ["Subscription", "Stream", "Last", "seen", "Head", "Lag", "Owner"],
+        ["Subscription", "Stream", "Last", "seen", "Head", "Lag", "Owner", "State"],
         ["orders", "$all", "1,234", "5,678", "4,444", "node", "one"],
         ["new", "a", "-", "5", "5", "nobody"],
         ["elixir", "a", "5", "5", "0", "another", "runtime"],
+        ["bad", "a", "4", "5", "1", "n", "halted", "at", "event", "5:", "it", "broke,", "2", "parked"],
+        ["off", "a", "5", "5", "0", "n", "paused"],
     ]
