@@ -36,7 +36,7 @@ SUBSCRIPTION_GAUGES: dict[str, str] = {
     "eventstore_subscription_state": "1 for the state the subscription is in, 0 for the others.",
 }
 SUBSCRIPTION_COUNTERS: dict[str, str] = {
-    "eventstore_events_finished": "Events finished: handled, or skipped.",
+    "eventstore_events_finished": "Events finished: handled, skipped, or parked.",
     "eventstore_handler_failures": "Calls of the handler that ended in an exception.",
     "eventstore_events_skipped": "Events left out for good.",
     "eventstore_worker_crashes": "Workers that died of an event.",
