@@ -204,7 +204,11 @@ class Assignment:
             return
         partition = self._partitions[entry.key]
         partition.held = False
-        partition.waiting.appendleft(entry)
+        # Earlier ones may wait too: they were taken back together with it, when their subscriber died.
+        earlier = 0
+        while earlier < len(partition.waiting) and partition.waiting[earlier].number < number:
+            earlier += 1
+        partition.waiting.insert(earlier, entry)
         self._list_first(partition)
 
     def discard(self, number: int) -> None:
@@ -221,19 +225,13 @@ class Assignment:
         else:
             del self._partitions[entry.key]
 
-    def withdraw(self, key: Hashable) -> list[Entry]:
-        """Removes and returns all that waits of a partition with nothing in flight."""
-        partition = self._partitions.get(key)
-        if partition is None:
-            return []
-        withdrawn = list(partition.waiting)
+    def withdraw(self, key: Hashable, after: int) -> list[Entry]:
+        """Removes and returns what waits of a held partition behind an event."""
+        partition = self._partitions[key]
+        withdrawn = [entry for entry in partition.waiting if entry.number > after]
         self._queued -= len(withdrawn)
         self._bytes -= sum(entry.size for entry in withdrawn)
-        partition.waiting.clear()
-        partition.listed = False
-        partition.ticket += 1
-        if not partition.held:
-            del self._partitions[key]
+        partition.waiting = deque(entry for entry in partition.waiting if entry.number <= after)
         return withdrawn
 
     # Deliveries

@@ -152,7 +152,7 @@ class Failures:
             return Halted(number, f"{reason}; it cannot be parked: {limit}")
         attempts, crashes = self.attempts.count(number)
         parkings = [self.parked.park(entry, holds=holds, attempts=attempts, crashes=crashes, reason=reason)]
-        behind = self._assignment.withdraw(entry.key) if holds and entry.key is not None else []
+        behind = self._assignment.withdraw(entry.key, number) if holds and entry.key is not None else []
         self._assignment.discard(number)
         halt: Halted | None = None
         for waiting in behind:

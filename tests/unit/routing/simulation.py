@@ -175,18 +175,27 @@ class World:
         self._lose(worker, unsent)
         self.happened(inputs.Left(worker.name))
 
-    def die(self, worker: Worker, *, unsent: int = 0, batch: int = 1) -> None:
-        """The process dies in the middle of its next event, or of a batch; it had handled all before that."""
-        batch = min(batch, len(worker.buffer))
-        first, last = worker.buffer[0], worker.buffer[batch - 1]
-        self._check_order(first)
+    def die(self, worker: Worker, *, unsent: int = 0, batch: int = 1, undone: int = 0) -> None:
+        """The process dies in the middle of its next event, or of a batch.
+
+        Args:
+            worker: The worker.
+            unsent: How many of its last acks it did not write any more.
+            batch: How many events it was called with.
+            undone: How many events before that it had handled in a transaction that is rolled back now.
+        """
+        undone = min(undone, len(worker.buffer) - 1)
+        batch = min(batch, len(worker.buffer) - undone)
+        first, last = worker.buffer[undone], worker.buffer[undone + batch - 1]
+        if not undone:
+            self._check_order(first)
         self.calls.append(first.number)
         self._lose(worker, unsent)
         subscriber = self.machine._assignment.subscriber(worker.name)
         # One that was delivered under an earlier ownership is nothing that this one knows of.
         if batch == 1 and subscriber is not None and first.number in subscriber.in_flight:
             self.deaths[first.number] += 1
-        self.happened(inputs.Died(worker.name, first.number, last.number, True, "it died", 0.5))
+        self.happened(inputs.Died(worker.name, first.number, last.number, not undone, "it died", 0.5))
 
     def _lose(self, worker: Worker, unsent: int) -> None:
         del self.workers[worker.name]

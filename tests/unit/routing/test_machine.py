@@ -606,3 +606,257 @@ def test_every_input_is_answered_in_every_phase() -> None:
             for message in (first, second):
                 effects = made.happened(message)
                 assert not any(isinstance(effect, Deliver | Read | SaveCheckpoint) for effect in effects)
+
+
+# A subscriber dies of an event
+
+
+def test_what_was_undone_with_a_dead_workers_event_comes_before_it_again() -> None:
+    """A transaction of several events of one partition is rolled back by the death of its worker."""
+    made, (worker,) = world("a", "a", "a", capacity=3)
+    made.answer_read()
+    take_all(worker)
+    made.die(worker, undone=1)
+    made.join(3)
+    made.calls.clear()
+    made.settle()
+    assert made.calls == [1, 2, 3]
+
+
+def test_a_death_is_counted_before_the_event_comes_again_and_for_it_alone() -> None:
+    made, (worker,) = world("a", "b", capacity=2)
+    made.answer_read()
+    take_all(worker)
+    made.die(worker, undone=1)
+    assert made.tried == {}
+    second = made.join(2)
+    take_all(second)
+    assert [entry.number for entry in second.buffer] == [1], "the other goes on at once"
+    made.fire_retry()
+    assert not second.inbox, "it waits for its count to be stored"
+    made.answer_request()
+    assert (made.tried[2].attempts, made.tried[2].crashes) == (2, 1)
+    (delivery,) = second.inbox
+    assert isinstance(delivery, Deliver)
+    assert (delivery.attempts, [entry.number for entry in delivery.entries]) == ({2: 2}, [2])
+
+
+def test_what_a_dead_worker_had_finished_is_not_handled_again() -> None:
+    made, (worker,) = world("a", "b", "c", capacity=3)
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.handle(worker)
+    made.die(worker, unsent=2)
+    made.join(3)
+    made.settle()
+    assert made.calls == [1, 2, 3, 3]
+    assert made.stored == 3
+
+
+def test_an_event_that_kills_as_often_as_it_may_halts_and_is_delivered_no_more() -> None:
+    made, (worker,) = world("a", "a", max_crashes=2)
+    made.answer_read()
+    for _ in range(2):
+        take_all(worker)
+        made.die(worker)
+        worker = made.join()
+        if made.retries:
+            made.answer_request()
+            made.fire_retry()
+    assert made.phase is Phase.HALTED
+    assert made.halted == 1
+    made.settle()
+    made.disown()
+    made.halt = None
+    made.own()
+    made.settle()
+    assert made.phase is Phase.HALTED, "the next owner does not even try"
+    assert made.calls.count(1) == 2
+
+
+def test_of_a_batch_each_is_called_alone_after_a_death() -> None:
+    made, (worker,) = world("a", "b", "c", capacity=3)
+    made.answer_read()
+    take_all(worker)
+    made.die(worker, batch=2)
+    second = made.join(3)
+    (delivery,) = second.inbox
+    assert isinstance(delivery, Deliver)
+    assert delivery.attempts == {1: 1, 2: 1}
+
+
+def test_after_two_owners_without_progress_events_come_one_by_one_and_stored_as_begun() -> None:
+    made, (worker,) = world("a", "b", "c", capacity=3, owned=False, max_crashes=2)
+    made.own(unclean=2)
+    made.answer_read()
+    assert not worker.inbox
+    made.answer_request()
+    (delivery,) = worker.inbox
+    assert isinstance(delivery, Deliver)
+    assert [entry.number for entry in delivery.entries] == [1]
+    assert made.tried[1].crashes == 1, "should the node die of it, its successor knows"
+    made.own(unclean=3)
+    made.settle()
+    assert made.calls == [1, 2, 3]
+    assert made.stored == 3
+
+
+def test_an_event_that_killed_two_nodes_is_given_up_by_the_third() -> None:
+    made, (worker,) = world("a", "b", owned=False, max_crashes=2, on_exhausted="skip")
+    for nodes in (2, 3):
+        made.own(unclean=nodes)
+        take_all(worker)
+        made.settle(stuck=frozenset({"a", "b"}))
+    made.own(unclean=4)
+    made.settle()
+    assert made.passed_over == {1}
+    assert 1 not in made.calls
+
+
+# Parked events
+
+
+def parked(*keys: object, **options: object) -> World:
+    """A world whose first event failed for good and is parked, in which all others were handled or held."""
+    made, (worker,) = world(*keys, capacity=3, max_attempts=1, **{"on_exhausted": "park_partition", **options})
+    made.answer_read()
+    take_all(worker)
+    made.fail(worker)
+    made.hear(worker)
+    made.settle()
+    return made
+
+
+def test_a_parked_partition_holds_what_comes_behind_and_nothing_else() -> None:
+    made = parked("a", "b", "a", None)
+    assert {number: row.state for number, row in made.rows.items()} == {1: "parked", 3: "held"}
+    assert made.calls == [1, 2, 4]
+    assert made.stored == 4, "the checkpoint does not wait for parked events"
+    made.append("a", "b")
+    made.notify()
+    made.settle()
+    assert made.rows[5].state == "held"
+    assert made.calls == [1, 2, 4, 6]
+
+
+def test_what_is_held_follows_in_order_when_the_parked_event_is_retried() -> None:
+    made = parked("a", "b", "a", "a")
+    made.append("a")
+    made.notify()
+    made.decide(1, "retry")
+    made.look_for_parked()
+    made.append("a")
+    made.notify()
+    made.settle()
+    assert made.calls == [1, 2, 1, 3, 4, 5, 6]
+    assert not made.rows
+    assert made.machine.parked == 0
+    made.append("a")
+    made.notify()
+    made.settle()
+    assert made.calls[-1] == 7, "the partition is open again"
+
+
+def test_what_is_held_follows_when_the_parked_event_is_discarded() -> None:
+    made = parked("a", "a")
+    made.decide(1, "discard")
+    made.look_for_parked()
+    made.settle()
+    assert made.calls == [1, 2]
+    assert not made.rows
+
+
+def test_an_event_that_fails_again_is_parked_again_and_what_follows_stays_held() -> None:
+    made = parked("a", "a")
+    made.decide(1, "retry")
+    made.look_for_parked()
+    (worker,) = made.workers.values()
+    take_all(worker)
+    made.fail(worker)
+    made.hear(worker)
+    made.settle()
+    assert {number: row.state for number, row in made.rows.items()} == {1: "parked", 2: "held"}
+    assert made.calls == [1, 1]
+
+
+def test_parking_an_event_alone_lets_its_partition_go_on() -> None:
+    made = parked("a", "a", on_exhausted="park")
+    assert list(made.rows) == [1]
+    assert made.calls == [1, 2]
+
+
+def test_beyond_the_limit_the_subscription_halts_instead_of_dropping() -> None:
+    made = parked("a", "a", "a", max_parked_per_partition=2)
+    assert sorted(made.rows) == [1, 2]
+    assert made.phase is Phase.HALTED
+    assert made.halted == 3
+    assert made.stored == 2
+
+
+def test_a_parked_event_is_known_to_the_next_owner_though_the_checkpoint_is_before_it() -> None:
+    made, (worker,) = world("a", "b", "b", capacity=2, max_attempts=1, on_exhausted="park")
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.fail(worker)
+    made.hear(worker)
+    made.hear(worker)
+    while made.requests:
+        made.answer_request(fails=True)
+    assert (made.stored, list(made.rows)) == (0, [2])
+    made.own()
+    made.settle()
+    assert made.calls.count(2) == 1
+    assert made.stored == 3
+
+
+# Operators
+
+
+def test_a_paused_subscription_finishes_what_is_begun_and_delivers_nothing_more() -> None:
+    made, (worker,) = world("a", "b", "c", capacity=1)
+    made.answer_read()
+    take_all(worker)
+    made.pause(paused=True)
+    made.handle(worker)
+    made.settle()
+    assert (made.phase, made.calls, made.stored) == (Phase.PAUSED, [1], 1)
+    made.pause(paused=False)
+    made.settle()
+    assert (made.phase, made.calls, made.stored) == (Phase.LIVE, [1, 2, 3], 3)
+
+
+def test_a_skipped_event_is_left_out_when_it_comes() -> None:
+    made, _ = world("a", "a")
+    made.skip(1)
+    made.settle()
+    assert made.calls == [2]
+    assert made.stored == 2
+
+
+# Placement and bytes
+
+
+def test_a_pinned_partition_stays_with_its_place_while_the_workers_stay() -> None:
+    keys = [f"k{number}" for number in range(8)]
+    made, _ = world(*keys, workers=2, capacity=20, pinned=True, max_size=100)
+    homes: dict[object, str] = {}
+    for _ in range(3):
+        made.notify()
+        made.answer_read()
+        for worker in made.workers.values():
+            take_all(worker)
+            for entry in worker.buffer:
+                assert homes.setdefault(entry.key, worker.name) == worker.name
+        made.settle()
+        made.append(*keys)
+    assert set(homes.values()) == set(made.workers), "both have their share"
+
+
+def test_a_read_asks_for_no_more_bytes_than_there_is_room_for() -> None:
+    made, _ = world(*["a"] * 10, workers=0, max_bytes=35)
+    assert made.reads[0].max_bytes == 35
+    made.answer_read()
+    assert made.machine.unfinished_bytes == 30
+    assert not made.reads, "the rest waits in the database"

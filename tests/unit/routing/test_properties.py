@@ -111,9 +111,14 @@ class RoutingWorld(RuleBasedStateMachine):
         self.world.kill(data.draw(st.sampled_from(list(self.world.workers.values()))), unsent=unsent)
 
     @precondition(lambda self: self.any("buffer"))
-    @rule(data=st.data(), unsent=st.integers(0, 2), batch=st.sampled_from([1, 1, 1, 2, 3]))
-    def die(self, data: st.DataObject, unsent: int, batch: int) -> None:
-        self.world.die(self.worker(data, "buffer"), unsent=unsent, batch=batch)
+    @rule(
+        data=st.data(),
+        unsent=st.integers(0, 2),
+        batch=st.sampled_from([1, 1, 1, 2, 3]),
+        undone=st.sampled_from([0, 0, 1, 2, 3]),
+    )
+    def die(self, data: st.DataObject, unsent: int, batch: int, undone: int) -> None:
+        self.world.die(self.worker(data, "buffer"), unsent=unsent, batch=batch, undone=undone)
 
     @precondition(lambda self: any(not worker.retiring for worker in self.world.workers.values()))
     @rule(data=st.data())
