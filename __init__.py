@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .handlers import Ack, Context, Park, Retry, Skip, Stop, handler
+    from .handlers import Ack, AsyncContext, Context, DoneUpTo, Park, Retry, Skip, Stop, handler
     from .runtime.in_process import (
         AsyncTransientSubscription,
         PersistentSubscription,
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ack",
+    "AsyncContext",
     "AsyncEventStore",
     "AsyncTransientSubscription",
     "CannotAppendToAllStream",
@@ -79,6 +80,7 @@ __all__ = [
     "Conflict",
     "Context",
     "DeserializationFailed",
+    "DoneUpTo",
     "DuplicateEvent",
     "EventData",
     "EventNotFound",
@@ -132,7 +134,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    ".handlers": {"Ack", "Context", "Park", "Retry", "Skip", "Stop", "handler"},
+    ".handlers": {"Ack", "AsyncContext", "Context", "DoneUpTo", "Park", "Retry", "Skip", "Stop", "handler"},
     ".runtime.in_process": {
         "AsyncTransientSubscription",
         "PersistentSubscription",

@@ -1,7 +1,19 @@
 """What users write: handlers, their declaration and their outcomes. Never imports the runtime."""
 
-from .context import Context
+from .context import AsyncContext, Context
 from .declaration import HandlerOptions, handler
-from .outcome import Ack, Outcome, Park, Retry, Skip, Stop
+from .outcome import Ack, DoneUpTo, Outcome, Park, Retry, Skip, Stop
 
-__all__ = ["Ack", "Context", "HandlerOptions", "Outcome", "Park", "Retry", "Skip", "Stop", "handler"]
+__all__ = [
+    "Ack",
+    "AsyncContext",
+    "Context",
+    "DoneUpTo",
+    "HandlerOptions",
+    "Outcome",
+    "Park",
+    "Retry",
+    "Skip",
+    "Stop",
+    "handler",
+]

@@ -1,7 +1,7 @@
 """How a handler is declared: the `@handler` decorator, and the options it shares with `supervisor.toml`.
 
 An option not given is None here; `resolve.py` lays the configuration's options over the decorator's and
-fills in the defaults. The decorated function stays an ordinary function that a test can call.
+fills in the defaults. What is decorated, a function or a class, stays what it is, so that a test can call it.
 """
 
 from __future__ import annotations
@@ -147,12 +147,16 @@ def handler(
     max_rss: int | None = None,
     side_effects: SideEffects | None = None,
 ) -> Callable[[F], F]:
-    """Declares a function `(event: RecordedEvent, context: Context)` as the handler of a subscription.
+    """Declares the handler of a subscription.
+
+    A handler is a function `(event: RecordedEvent, context: Context)`, plain or `async def`; with `batch_size` it takes
+    a list of events; or a class that is made once in each worker, with a method `handle` of this form and, if it likes,
+    `start` and `stop` without arguments.
 
     All options, with their defaults, are those of `HandlerOptions`; `supervisor.toml` may override each.
 
     Returns:
-        A decorator that gives back the function itself.
+        A decorator that gives back the function or class itself.
     """
     options = HandlerOptions(
         name=name,
@@ -190,14 +194,14 @@ def handler(
         side_effects=side_effects,
     )
 
-    def declare(function: F) -> F:
-        setattr(function, _ATTRIBUTE, options)
-        return function
+    def declare(handler: F) -> F:
+        setattr(handler, _ATTRIBUTE, options)
+        return handler
 
     return declare
 
 
-def declared_options(function: HandlerFunction) -> HandlerOptions:
-    """The options given to `@handler`, or none where the function is not decorated."""
-    options = getattr(function, _ATTRIBUTE, None)
+def declared_options(handler: object) -> HandlerOptions:
+    """The options given to `@handler`, or none where neither the handler nor its class is decorated."""
+    options = getattr(handler, _ATTRIBUTE, None)
     return options if isinstance(options, HandlerOptions) else HandlerOptions()

@@ -72,3 +72,26 @@ class Stop(Outcome):
     def __init__(self, reason: str = "the handler asked to stop") -> None:
         super().__init__(reason)
         self.reason = str(reason)
+
+
+class DoneUpTo(Outcome):
+    """Of a batch, the first events are finished and the next one is not; all behind it come again.
+
+    Only a handler with `batch_size` may answer this.
+
+    Args:
+        count: Events finished, from the first of the list that the handler was given; 0 for none, its length for all.
+        then: What becomes of the event after them: `Retry`, `Skip`, `Park`, `Stop`, or an exception, which counts as a
+            failed attempt. None (default): a failed attempt.
+    """
+
+    def __init__(self, count: int, then: Exception | None = None) -> None:
+        super().__init__(count, then)
+        given: object = count
+        if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+            raise ValueError(f"DoneUpTo({count!r}): the count must be a whole number, 0 or more")
+        follows: object = then
+        if not isinstance(follows, Exception | None) or isinstance(follows, Ack | DoneUpTo):
+            raise ValueError(f"DoneUpTo(then={then!r}): it must be Retry, Skip, Park, Stop, an exception or None")
+        self.count = count
+        self.then = then

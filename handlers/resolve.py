@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -20,7 +19,6 @@ from ..store.errors import ConfigurationError
 from ..store.filters import EventFilter
 from ..store.types import ALL_STREAM, StartFrom
 from .declaration import (
-    HandlerFunction,
     HandlerOptions,
     OnExhausted,
     Placement,
@@ -28,6 +26,7 @@ from .declaration import (
     SideEffects,
     declared_options,
 )
+from .kinds import check_handler, check_takes, is_handler
 from .partition import BUILT_IN, is_path
 
 
@@ -35,7 +34,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """A subscription with every option settled; see `HandlerOptions` for their meaning.
 
     Attributes:
-        handler: Dotted path of the handler, "package.module:function".
+        handler: Dotted path of the handler, "package.module:name".
         partition_by: The option; `DECLARED` where the decorator gave a function, which travels by its name only.
         selector: The same.
         mapper: The same.
@@ -122,7 +121,7 @@ def extend_path(python_path: Sequence[str]) -> None:
             sys.path.insert(0, folder)
 
 
-def load_function(path: str, *, where: str) -> HandlerFunction:
+def load_function(path: str, *, where: str) -> Callable[..., Any]:
     """Imports a function by its dotted path.
 
     Args:
@@ -136,6 +135,34 @@ def load_function(path: str, *, where: str) -> HandlerFunction:
     if not callable(function):
         raise ConfigurationError(f"{where}: {path!r} is a {type(function).__name__}, not a function")
     return function  # type: ignore[no-any-return]
+
+
+def load_handler(path: str, *, where: str) -> Any:
+    """Imports a handler by its dotted path: a function, a class, or an instance; see `kinds.py`.
+
+    Args and errors are those of `load_function`.
+    """
+    loaded = load_object(path, where=where)
+    if not is_handler(loaded):
+        kind = type(loaded).__name__
+        raise ConfigurationError(f"{where}: {path!r} is a {kind}, neither a function nor anything with a method handle")
+    return loaded
+
+
+def load_declared(subscription: Subscription, option: str) -> Any:
+    """What one of the options `partition_by`, `selector` and `mapper` stands for.
+
+    Returns:
+        The function of the decorator where the option is `DECLARED`, else the option as it is.
+
+    Raises:
+        ConfigurationError: As `load_handler`.
+    """
+    value = getattr(subscription, option)
+    if value != DECLARED:
+        return value
+    where = f"subscription {subscription.name!r}: {option}"
+    return getattr(declared_options(load_handler(subscription.handler, where=where)), option)
 
 
 def load_object(path: str, *, where: str) -> Any:
@@ -172,9 +199,9 @@ def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscriptio
     Raises:
         ConfigurationError: The handler or one of the options cannot work.
     """
-    function = load_function(path, where=where)
-    _check_takes(function, repr(path), where, ("event", "context"))
-    given = {**_given(declared_options(function)), **_given(configured)}
+    handler = load_handler(path, where=where)
+    given = {**_given(declared_options(handler)), **_given(configured)}
+    check_handler(handler, repr(path), where, batch="batch_size" in given)
     if not given.get("name"):
         raise ConfigurationError(f'{where}: the subscription has no name; add name = "…" here or to @handler')
     functions: dict[str, Any] = {name: given.get(name) for name in ("partition_by", "selector", "mapper")}
@@ -184,12 +211,12 @@ def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscriptio
     _check_filter(subscription, where)
     for name, function in functions.items():
         if callable(function):
-            _check_takes(function, f"{name} of @handler", where, ("event",))
+            check_takes(function, f"{name} of @handler", where, ("event",))
         elif name == "partition_by":
             _check_partition_by(subscription.partition_by, where)
         elif function is not None:
             loaded = load_function(function, where=f"{where}: {name}")
-            _check_takes(loaded, f"{name} {function!r}", where, ("event",))
+            check_takes(loaded, f"{name} {function!r}", where, ("event",))
     return subscription
 
 
@@ -218,21 +245,6 @@ def _settle(options: dict[str, Any], where: str) -> Subscription:
 def _given(options: HandlerOptions) -> dict[str, Any]:
     """The options that are not None, by name."""
     return {name: value for name in options.__struct_fields__ if (value := getattr(options, name)) is not None}
-
-
-def _check_takes(function: HandlerFunction, what: str, where: str, arguments: tuple[str, ...]) -> None:
-    """Sees to it that a function can be called with these arguments, and answers at once."""
-    if inspect.iscoroutinefunction(function):
-        raise ConfigurationError(f"{where}: {what} is 'async def'; declare it with a plain 'def'")
-    try:
-        signature = inspect.signature(function)
-    except ValueError:
-        return  # some built-in functions do not tell
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        taken = ", ".join(arguments)
-        raise ConfigurationError(f"{where}: {what} takes {signature}; it is called with ({taken})") from None
 
 
 def _check_numbers(subscription: Subscription, where: str) -> None:
@@ -264,7 +276,7 @@ def _check_partition_by(partition_by: str | None, where: str) -> None:
         return
     if ":" in partition_by:
         function = load_function(partition_by, where=f"{where}: partition_by")
-        _check_takes(function, f"partition_by {partition_by!r}", where, ("event",))
+        check_takes(function, f"partition_by {partition_by!r}", where, ("event",))
         return
     near = difflib.get_close_matches(partition_by, BUILT_IN, n=1)
     hint = f"did you mean {near[0]!r}? It" if near else "it"

@@ -51,6 +51,8 @@ class Actor(ABC):
         self.log = structlog.get_logger(process=name)
         self.control: Channel[ToChild] = Channel(control, ToChild)
         self.loop.add_channel(self.control, self.read_control)
+        self.exit_code = ExitCode.OK
+        """How the process ends when the loop has stopped in order."""
 
     @abstractmethod
     def start(self) -> str:
@@ -139,6 +141,7 @@ def _run(build: Callable[[str, NodePlan, socket.socket], Actor], name: str, plan
     try:
         actor = build(name, plan, control)
         actor.run()
+        return actor.exit_code
     except FINAL_ERRORS as error:
         if actor is not None:
             actor.control.send(BootFailed(str(error)))
@@ -152,7 +155,6 @@ def _run(build: Callable[[str, NodePlan, socket.socket], Actor], name: str, plan
     finally:
         if actor is not None:
             actor.close()
-    return ExitCode.OK
 
 
 def ignore_signals() -> None:

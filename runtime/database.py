@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from ..store.async_connection import AsyncConnection, aconnect
 from ..store.connection import connect
 from ..store.sessions import open_session
 from .plan import NodePlan
@@ -41,5 +42,17 @@ def connect_to(
         timeout=store.timeout,
         connect_timeout=store.connect_timeout,
         prefer_indexes=not for_handlers,
+        prepare_threshold=store.prepare_threshold,
+    )
+
+
+async def aconnect_to(plan: NodePlan, role: str) -> AsyncConnection:
+    """Opens a connection for user code that is asynchronous; arguments and errors as for `connect_to`."""
+    store = plan.store
+    return await aconnect(
+        store.url,
+        f"{role} @{plan.node}",
+        timeout=store.timeout,
+        connect_timeout=store.connect_timeout,
         prepare_threshold=store.prepare_threshold,
     )

@@ -1,13 +1,17 @@
-"""The partition key of a row as it came from the database; decodes the event only where the key asks for it."""
+"""The partition key of an event, decoded or a row as it came from the database.
+
+The listener routes by the key of a row, and decodes an event only where the key asks for it. A worker tells the
+handler the key of the event that it has decoded anyway.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from operator import itemgetter
 
-from ..handlers.declaration import declared_options
+from ..handlers.declaration import KeyFunction
 from ..handlers.partition import key_function
-from ..handlers.resolve import DECLARED, Subscription, load_function
+from ..handlers.resolve import Subscription, load_declared, load_function
 from ..store.errors import DeserializationFailed
 from ..store.rows import Row, decode_event
 from ..store.serializer import Serializer
@@ -26,23 +30,26 @@ _UNDECODED = object()
 """Sets the partition of a stream's events that cannot be decoded apart from all that keys can be."""
 
 
+def event_key(subscription: Subscription) -> KeyFunction | None:
+    """The function that gives an event its partition key; None where events have none.
+
+    Raises:
+        ConfigurationError: The function that `partition_by` names cannot be imported.
+    """
+    where = f"subscription {subscription.name!r}: partition_by"
+    option = load_declared(subscription, "partition_by")
+    return key_function(option, lambda path: load_function(path, where=where))
+
+
 def row_key(subscription: Subscription, serializer: Serializer) -> RowKey | None:
     """The function that gives a row its partition key; None where events have none.
 
     Raises:
         ConfigurationError: The function that `partition_by` names cannot be imported.
     """
-    option = subscription.partition_by
-    if option is None:
-        return None
-    if option in _COLUMNS:
-        return _COLUMNS[option]
-    where = f"subscription {subscription.name!r}: partition_by"
-    if option == DECLARED:
-        declared = declared_options(load_function(subscription.handler, where=where)).partition_by
-    else:
-        declared = option
-    function = key_function(declared, lambda path: load_function(path, where=where))
+    if subscription.partition_by in _COLUMNS:
+        return _COLUMNS[subscription.partition_by]
+    function = event_key(subscription)
     if function is None:
         return None
 

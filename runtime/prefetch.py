@@ -16,22 +16,24 @@ class Prefetch:
 
     Args:
         limit: The most events to ask for (`buffer_size`).
+        least: The fewest to ask for: 1 (default), or the size of a batch, which must be able to fill.
         horizon: Seconds of work to keep at hand (default 0.25).
     """
 
-    def __init__(self, limit: int, horizon: float = _HORIZON) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, least: int = 1, horizon: float = _HORIZON) -> None:
+        self._limit = max(limit, least)
+        self._least = least
         self._horizon = horizon
         self._seconds_per_event: float | None = None
 
     @property
     def wanted(self) -> int:
-        """Events to have in flight at most, from 1 to the limit; 1 until something was measured."""
+        """Events to have in flight at most, from the least to the limit; the least until something was measured."""
         if self._seconds_per_event is None:
-            return 1
+            return self._least
         if self._seconds_per_event * self._limit <= self._horizon:
             return self._limit
-        return max(1, int(self._horizon / self._seconds_per_event))
+        return max(self._least, int(self._horizon / self._seconds_per_event))
 
     def handled(self, events: int, seconds: float) -> None:
         """Takes a measurement: so many events took so long, from first to last. Newer ones weigh more."""

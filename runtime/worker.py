@@ -1,31 +1,41 @@
 """A worker process: one subscriber of one subscription. Runs the handler, acks, drops what is recalled.
 
-Talks to the listener alone. Opens a database connection of its own only for a transactional handler. Its
-loop looks for messages between events, at the latest every few milliseconds of handling.
+Talks to the listener alone. Opens a database connection of its own only for a transactional handler. Its loop looks
+for messages between events, at the latest every few milliseconds of handling. Retires between two events when it is
+due: drops its buffer, asks the listener's leave, and ends once nothing is in flight here.
 """
 
 from __future__ import annotations
 
 import socket
 from collections import deque
-from itertools import islice
 from typing import Any
 
-import psycopg
-
-from ..handlers.resolve import extend_path, load_function
+from ..handlers.resolve import extend_path, load_handler
 from ..store.errors import OwnershipLost
+from ..store.rows import Row
 from ..store.sql import Statements
 from .actor import Actor
+from .at_hand import AtHand
+from .batching import next_batch
+from .calls import BatchCalls, Calls, SingleCalls
 from .channel import Channel
-from .database import connect_to
-from .execution import Delivery, Execution, Ownership, PlainExecution, TransactionalExecution
-from .messages import Acked, Deliver, Failed, Recall, Recalled, ToWorker, WorkerReady
+from .database import aconnect_to, connect_to
+from .execution import Execution, PlainExecution, TransactionalExecution
+from .handler_session import AsyncSession, BlockingSession, HandlerSession
+from .loop import Timer
+from .messages import Acked, Deliver, Failed, Recall, Recalled, Renew, Retiring, ToWorker, WorkerReady
 from .plan import NodePlan
 from .prefetch import Prefetch
+from .restart import ExitCode
+from .results import Delivered, Results, numbers_of
+from .retirement import Retirement
 from .serializers import load_serializer
+from .user_handler import UserHandler
+from .watch import Watch
 
 _SLICE = 0.005
+_FLUSH_AGAIN = 0.01
 
 
 class Worker(Actor):
@@ -33,36 +43,68 @@ class Worker(Actor):
 
     def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
         super().__init__(name, plan, control)
-        self._subscription = plan.subscription(name.removeprefix("worker:").rpartition(":")[0])
-        self._buffer: deque[Delivery] = deque()
+        self._subscription = subscription = plan.subscription(name.removeprefix("worker:").rpartition(":")[0])
+        self._buffer: deque[Row] = deque()
+        self._delivered = Delivered(0, 0)
         self._listener: Channel[ToWorker] | None = None
-        self._connection: psycopg.Connection[Any] | None = None
-        self._execution: Execution
-        self._ownership = Ownership(0, 0)
         self._generation = 0
         self._working = False
-        self._prefetch = Prefetch(self._subscription.buffer_size)
+        self._waiting_since = 0.0
+        self._flush: Timer | None = None
+        self._prefetch = Prefetch(subscription.buffer_size, subscription.batch_size or 1)
+        self._retirement = Retirement(subscription.max_events_per_worker, subscription.max_rss)
+        self._retiring = False
+        self._page = AtHand.create()
+        self._handler: UserHandler | None = None
+        self._session: HandlerSession | None = None
+        self._execution: Execution
 
     def start(self) -> str:
-        """Imports the handler and opens the connection, if it needs one."""
+        """Imports and makes the handler, opens its connection if it needs one, and starts it.
+
+        Raises:
+            ConfigurationError: It can never work; also where the handler's own `start` raises this.
+            Exception: What the handler's constructor or `start` raises; the process ends and comes back later.
+        """
         extend_path(self.plan.python_path)
         subscription = self._subscription
-        function = load_function(subscription.handler, where=f"subscription {subscription.name!r}")
-        serializer, schema = load_serializer(self.plan.store.serializer), self.plan.store.schema
-        if subscription.transactional:
-            self._connection = connect_to(self.plan, self.name, for_handlers=True)
-            statements = Statements(schema)
-            self._execution = TransactionalExecution(
-                subscription, function, serializer, schema, self._connection, statements
-            )
-        else:
-            self._execution = PlainExecution(subscription, function, serializer, schema)
+        loaded = load_handler(subscription.handler, where=f"subscription {subscription.name!r}")
+        self._handler = UserHandler(subscription, loaded)
+        self._execution = self._executed(self._handler)
+        self._handler.start()
         return ""
 
+    def _executed(self, handler: UserHandler) -> Execution:
+        """How the handler is called, by its options."""
+        subscription, schema = self._subscription, self.plan.store.schema
+        watch = Watch(self._page, subscription.timeout, subscription.slow_after, self.log)
+        kind: type[Calls] = SingleCalls if subscription.batch_size is None else BatchCalls
+        calls = kind(subscription, handler, load_serializer(self.plan.store.serializer), schema, watch)
+        if not subscription.transactional:
+            return PlainExecution(calls)
+        if handler.is_async:
+            connection = handler.loop.run(aconnect_to(self.plan, self.name))
+            self._session = AsyncSession(connection, handler.loop)
+        else:
+            self._session = BlockingSession(connect_to(self.plan, self.name, for_handlers=True))
+        return TransactionalExecution(calls, self._session, Statements(schema), subscription.transaction_size)
+
+    def run(self) -> None:
+        """Works until told to stop or due to retire, and stops the handler in order."""
+        super().run()
+        if self._handler is not None:
+            try:
+                self._handler.stop()
+            except Exception:
+                self.log.exception("handler_stop_failed")
+
     def close(self) -> None:
-        """Closes the connection; an open transaction is rolled back by the server."""
-        if self._connection is not None:
-            self._connection.close()
+        """Closes connection, event loop and page; an open transaction is rolled back by the server."""
+        if self._session is not None:
+            self._session.close()
+        if self._handler is not None:
+            self._handler.close()
+        self._page.close()
 
     # The listener
 
@@ -72,17 +114,20 @@ class Worker(Actor):
         self._generation = 0
         self._listener = Channel(channel_socket, ToWorker)
         self.loop.add_channel(self._listener, self._read_listener)
-        self._listener.send(WorkerReady(self._prefetch.wanted))
+        self._listener.send(WorkerReady(self._prefetch.wanted), self._page.fileno())
 
     def on_peer_exited(self, peer: str, died: str) -> None:
         """The listener is gone: what it delivered will be delivered again by the next one."""
         self._leave_listener()
 
     def _leave_listener(self) -> None:
-        self._buffer.clear()
+        self._drop_buffer()
         if self._listener is not None:
             self.loop.remove_channel(self._listener)
             self._listener = None
+        if self._retiring:
+            # Nothing is in flight here, and nobody is left to be asked.
+            self.loop.stop()
 
     def _read_listener(self) -> None:
         channel = self._listener
@@ -93,19 +138,33 @@ class Worker(Actor):
                 case Deliver():
                     self._take(message)
                 case Recall():
-                    self._buffer.clear()
+                    self._drop_buffer()
                     channel.send(Recalled())
+                    if self._retiring:
+                        self._end_when_sent(channel)
+                case Renew():
+                    self._retire("it was asked to make way for a fresh process")
         if channel.closed:
             self._leave_listener()
 
     def _take(self, message: Deliver) -> None:
-        if message.generation != self._generation:
-            # Sent before the listener knew of the last failure here: it has taken these events back.
+        if self._retiring or message.generation != self._generation:
+            # On its way while the buffer was dropped here: the listener takes, or has taken, these events back.
             return
-        self._ownership = Ownership(message.subscription_id, message.epoch)
         attempts = message.attempts
-        self._buffer.extend(Delivery(row, attempts.get(row[0], 1)) for row in message.rows)
+        if self._buffer:
+            attempts = {**self._delivered.attempts, **attempts}
+        else:
+            self._waiting_since = self.loop.now()
+        self._delivered = Delivered(
+            message.subscription_id, message.epoch, attempts, message.replay_until, message.live_after
+        )
+        self._buffer.extend(message.rows)
         self._work_soon()
+
+    def _drop_buffer(self) -> None:
+        self._buffer.clear()
+        self._delivered.attempts.clear()
 
     # The work
 
@@ -117,32 +176,94 @@ class Worker(Actor):
     def _work(self) -> None:
         """Handles events for a few milliseconds, sends the results, and lets the loop turn."""
         self._working = False
+        begun = self.loop.now()
         finished: list[int] = []
         failed: Failed | None = None
-        begun = self.loop.now()
-        while self._buffer and failed is None:
-            batch = list(islice(self._buffer, self._execution.batch_size))
+        while failed is None:
+            rows = self._next_rows()
+            if not rows:
+                break
             try:
-                results = self._execution.execute(batch, self._ownership)
+                results = self._execution.execute(rows, self._delivered, begun + _SLICE)
             except OwnershipLost as lost:
                 self.log.warning("ownership_lost", reason=str(lost))
-                self._buffer.clear()
+                self._drop_buffer()
                 break
-            for _ in range(len(results.finished)):
-                self._buffer.popleft()
+            self._note(rows, results)
             finished += results.finished
             failed = results.failed
-            if self.loop.now() - begun >= _SLICE:
+            if self.loop.now() - begun >= _SLICE or self._is_half(len(finished)):
                 break
-        self._prefetch.handled(len(finished), self.loop.now() - begun)
+        now = self.loop.now()
+        self._prefetch.handled(len(finished), now - begun)
         self._answer(finished, failed)
-        self._work_soon()
+        reason = self._retirement.handled(len(finished) + (failed is not None), now)
+        if reason:
+            self._retire(reason)
+        if self._flush is None:
+            self._work_soon()
+
+    def _next_rows(self) -> list[Row]:
+        """The events to handle next; none while a batch may still fill up."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        if not self._buffer:
+            return []
+        most = min(self._execution.most, self._retirement.left)
+        rows, complete = next_batch(self._buffer, most, self._delivered.attempts)
+        if complete or not self._subscription.batch_timeout or self._subscription.batch_size is None:
+            return rows
+        wait = self._waiting_since + self._subscription.batch_timeout - self.loop.now()
+        if wait <= 0:
+            return rows
+        self._flush = self.loop.call_later(wait, self._work_soon)
+        return []
+
+    def _note(self, rows: list[Row], results: Results) -> None:
+        """Takes what is finished out of the buffer, and remembers what must be called alone."""
+        for _ in results.finished:
+            self._buffer.popleft()
+        attempts = self._delivered.attempts
+        if attempts:
+            for number in results.finished:
+                attempts.pop(number, None)
+        if results.apart:
+            for number in numbers_of(rows[len(results.finished) :]):
+                attempts.setdefault(number, 1)
+        self._waiting_since = self.loop.now()
+
+    def _is_half(self, finished: int) -> bool:
+        """Acks in time for the listener to send more while the rest is being handled."""
+        return finished * 2 >= self._prefetch.wanted
 
     def _answer(self, finished: list[int], failed: Failed | None) -> None:
         if finished and self._listener is not None:
             self._listener.send(Acked(finished, self._prefetch.wanted))
         if failed is not None:
-            self._buffer.clear()
+            self._drop_buffer()
             self._generation += 1
             if self._listener is not None:
                 self._listener.send(failed)
+
+    # The end
+
+    def _retire(self, reason: str) -> None:
+        """Takes nothing more, and ends as soon as the listener has recalled what it believes to be here."""
+        if self._retiring:
+            return
+        self.log.info("worker_retiring", reason=reason)
+        self._retiring = True
+        self.exit_code = ExitCode.RETIRED
+        self._drop_buffer()
+        if self._listener is None:
+            self.loop.stop()
+        else:
+            self._listener.send(Retiring())
+
+    def _end_when_sent(self, channel: Channel[Any]) -> None:
+        """Ends when the listener has read every ack: one that is lost would let its event be handled again."""
+        if channel.has_unsent and not channel.closed:
+            self.loop.call_later(_FLUSH_AGAIN, lambda: self._end_when_sent(channel))
+        else:
+            self.loop.stop()

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from .errors import DeserializationFailed, SnapshotUnreadable, UpcastFailed
 from .serializer import Serializer, deserialized
 from .types import RecordedEvent, Snapshot, StreamInfo, SubscriptionLag, SubscriptionRecord
@@ -27,7 +29,7 @@ def decode_event(row: Row, serializer: Serializer) -> RecordedEvent:
         DeserializationFailed: The serializer cannot read the data or metadata.
     """
     number, stream_uuid, stream_version, event_type, event_id, correlation_id, causation_id, data, metadata, at = row
-    identity = UUID(bytes=bytes(event_id))
+    identity = _uuid(event_id)
     try:
         payload, facts = deserialized(serializer, event_type, data, metadata)
     except UpcastFailed as error:
@@ -40,11 +42,12 @@ def decode_event(row: Row, serializer: Serializer) -> RecordedEvent:
         stream_uuid=stream_uuid,
         stream_version=stream_version,
         event_type=event_type,
-        correlation_id=_uuid(correlation_id),
-        causation_id=_uuid(causation_id),
+        correlation_id=None if correlation_id is None else _uuid(correlation_id),
+        causation_id=None if causation_id is None else _uuid(causation_id),
         data=payload,
         metadata=facts,
-        created_at=_EPOCH + timedelta(microseconds=at),
+        # Split here rather than by timedelta, which takes its time over large numbers of microseconds.
+        created_at=_EPOCH + timedelta(0, at // 1_000_000, at % 1_000_000),
     )
 
 
@@ -84,8 +87,9 @@ def decode_lag(row: Row) -> SubscriptionLag:
     return SubscriptionLag(*row)
 
 
-def _uuid(payload: bytes | None) -> UUID | None:
-    return None if payload is None else UUID(bytes=bytes(payload))
+def _uuid(payload: bytes) -> UUID:
+    # Half the time that UUID's constructor takes, which would be most of what an event costs here.
+    return msgspec.convert(bytes(payload), UUID)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from typing import Any, assert_type
 
 from eventstore.handlers import Context, HandlerOptions, handler
 from eventstore.handlers.declaration import declared_options
@@ -16,6 +16,20 @@ def test_the_decorated_function_is_the_function_itself() -> None:
         """Does nothing."""
 
     assert handler(name="s")(handle) is handle
+
+
+def test_a_decorated_class_is_the_class_itself_and_its_instances_are_declared() -> None:
+    @handler(name="s", batch_size=10)
+    class Projection:
+        total = 0
+
+        def handle(self, events: list[RecordedEvent], context: Context) -> None:
+            self.total += len(events)
+
+    made = Projection()
+    made.handle([], Context(subscription="s", event_number=1))
+    assert_type(made.total, int)
+    assert declared_options(made) == declared_options(Projection) == HandlerOptions(name="s", batch_size=10)
 
 
 def test_the_options_are_those_given_and_no_others() -> None:

@@ -7,11 +7,21 @@ import pickle
 
 import pytest
 
-from eventstore.handlers import Ack, Outcome, Retry, Skip, Stop
+from eventstore.handlers import Ack, DoneUpTo, Outcome, Park, Retry, Skip, Stop
 
 
 @pytest.mark.parametrize(
-    "outcome", [Ack(), Retry(), Retry(1.5), Retry(after=0, reason="later"), Skip("no use"), Stop("enough")]
+    "outcome",
+    [
+        Ack(),
+        Retry(),
+        Retry(1.5),
+        Retry(after=0, reason="later"),
+        Skip("no use"),
+        Park("later"),
+        Stop("enough"),
+        DoneUpTo(3),
+    ],
 )
 def test_an_outcome_can_be_raised_and_survives_pickling(outcome: Outcome) -> None:
     with pytest.raises(Outcome) as caught:
@@ -23,6 +33,7 @@ def test_an_outcome_can_be_raised_and_survives_pickling(outcome: Outcome) -> Non
 
 def test_every_outcome_but_ack_has_a_reason() -> None:
     assert (Retry().after, Retry().reason) == (None, "the handler asked for a retry")
+    assert Park().reason == "the handler parked it"
     assert (Skip().reason, Stop().reason) == ("the handler skipped it", "the handler asked to stop")
 
 
@@ -38,3 +49,22 @@ def test_what_crosses_processes_has_its_type() -> None:
     reasons = [Retry(2, error).reason, Skip(error).reason, Stop(error).reason]  # type: ignore[arg-type]
     assert reasons == ["out of temper"] * 3
     assert isinstance(Retry(2).after, float)
+
+
+def test_part_of_a_batch_is_done_and_the_next_event_has_a_fate() -> None:
+    error = OSError("disk full")
+    assert [(one.count, one.then) for one in (DoneUpTo(0), DoneUpTo(2, error))] == [(0, None), (2, error)]
+    park = Park("bad")
+    assert DoneUpTo(1, then=park).then is park
+
+
+@pytest.mark.parametrize("count", [-1, True, 1.5, "2"])
+def test_a_count_that_is_none_is_refused(count: object) -> None:
+    with pytest.raises(ValueError, match="the count must be a whole number, 0 or more"):
+        DoneUpTo(count)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("then", [Ack(), DoneUpTo(1), "retry", KeyboardInterrupt()])
+def test_a_fate_that_is_none_is_refused(then: object) -> None:
+    with pytest.raises(ValueError, match="it must be Retry, Skip, Park, Stop, an exception or None"):
+        DoneUpTo(1, then=then)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from eventstore.store.filters import EventFilter
 
 WHERE = "subscription 's'"
 SOURCE = """
+    import abc
     import functools
     from eventstore.handlers import handler
 
@@ -58,6 +59,70 @@ SOURCE = """
 
     instance = Callable_()
     number = 7
+
+    class CallableLater:
+        async def __call__(self, event, context):
+            pass
+
+    later_instance = CallableLater()
+
+    class Stateful:
+        def handle(self, event, context):
+            pass
+
+        def start(self):
+            pass
+
+    stateful = Stateful()
+
+    class Static:
+        @staticmethod
+        def handle(event, context):
+            pass
+
+        @classmethod
+        def stop(cls):
+            pass
+
+    class AllLater:
+        async def handle(self, event, context):
+            pass
+
+        async def start(self):
+            pass
+
+        async def stop(self):
+            pass
+
+    def lazy(event, context):
+        yield event
+
+    async def lazy_later(event, context):
+        yield event
+
+    class Demanding(Stateful):
+        def __init__(self, url):
+            pass
+
+    class Abstract(Stateful, abc.ABC):
+        @abc.abstractmethod
+        def more(self):
+            pass
+
+    class OneOnly:
+        def handle(self, event):
+            pass
+
+    one_only = OneOnly()
+
+    class BadHook(Stateful):
+        def start(self, loop):
+            pass
+
+    bad_hook = BadHook()
+
+    class NoHook(Stateful):
+        stop = "now"
 
     def declare(**options):
         return handler(**options)(lambda event, context: None)
@@ -183,7 +248,10 @@ def test_what_is_settled_can_be_sent(name: str) -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(settled), type=Subscription) == settled
 
 
-@pytest.mark.parametrize("function", ["bare", "any_number", "instance"])
+@pytest.mark.parametrize(
+    "function",
+    ["bare", "any_number", "instance", "later", "later_instance", "Stateful", "stateful", "Static", "AllLater"],
+)
 def test_anything_that_takes_event_and_context_is_a_handler(name: str, function: str) -> None:
     assert resolve(f"{name}:{function}", HandlerOptions(name="s"), where=WHERE).handler == f"{name}:{function}"
 
@@ -228,14 +296,31 @@ def test_a_function_that_is_not_there_is_named_with_the_nearest(name: str) -> No
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        ("number", "is a int, not a function"),
-        ("later", "is 'async def'; declare it with a plain 'def'"),
-        ("one", "takes (event); it is called with (event, context)"),
+        ("number", "'{}' is a int, neither a function nor anything with a method handle"),
+        ("one", "'{}' takes (event); it is called with (event, context)"),
+        ("lazy", "'{}' has a 'yield', so that a call of it does nothing; take it out"),
+        ("lazy_later", "'{}' has a 'yield', so that a call of it does nothing; take it out"),
+        ("Callable_", "class '{}' has no method handle(event, context)"),
+        ("Demanding", "'{}' takes (url); it is called with ()"),
+        ("Abstract", "class '{}' is abstract; name a class that can be made"),
+        ("OneOnly", "handle of '{}' takes (self, event); it is called with (event, context)"),
+        ("one_only", "handle of '{}' takes (event); it is called with (event, context)"),
+        ("BadHook", "start of '{}' takes (self, loop); it is called with ()"),
+        ("bad_hook", "start of '{}' takes (loop); it is called with ()"),
+        ("NoHook", "stop of '{}' is a str, not a method"),
     ],
 )
 def test_what_cannot_be_a_handler(name: str, function: str, problem: str) -> None:
     path = f"{name}:{function}"
-    assert said(lambda: resolve(path, HandlerOptions(name="s"), where=WHERE)) == f"{WHERE}: {path!r} {problem}"
+    expected = f"{WHERE}: {problem.format(path)}"
+    assert said(lambda: resolve(path, HandlerOptions(name="s"), where=WHERE)) == expected
+
+
+def test_a_handler_of_batches_is_called_with_events(name: str) -> None:
+    path = f"{name}:one"
+    assert said(lambda: resolve(path, HandlerOptions(name="s", batch_size=2), where=WHERE)) == (
+        f"{WHERE}: {path!r} takes (event); it is called with (events, context)"
+    )
 
 
 def test_a_subscription_needs_a_name(name: str) -> None:
@@ -321,7 +406,7 @@ def test_partition_functions_are_checked_like_handlers(name: str, module: Callab
 
 
 def test_a_built_in_function_that_tells_no_signature_is_believed() -> None:
-    assert resolve("builtins:dict", HandlerOptions(name="s"), where=WHERE).handler == "builtins:dict"
+    assert resolve("builtins:getattr", HandlerOptions(name="s"), where=WHERE).handler == "builtins:getattr"
 
 
 def test_the_working_directory_and_the_given_folders_come_first(

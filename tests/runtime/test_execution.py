@@ -2,103 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
-from structlog.testing import capture_logs
 
-from eventstore.handlers import Ack, Context, Retry, Skip, Stop
-from eventstore.handlers.resolve import Subscription
-from eventstore.runtime.execution import Delivery, Ownership, PlainExecution, Results, TransactionalExecution
+from eventstore.handlers import Ack, Context, DoneUpTo, Park, Retry, Skip, Stop
 from eventstore.runtime.messages import Failed
-from eventstore.store import Connection, EventStore, RecordedEvent, Statements, run
+from eventstore.runtime.results import Delivered, Results
+from eventstore.store import Connection, RecordedEvent
 from eventstore.store.errors import ConfigurationError, Conflict, OwnershipLost, StoreUnavailable
-from eventstore.store.read import page_all
-from eventstore.store.serializer import JsonSerializer
-from eventstore.store.subscriptions import begin_epoch, create_subscription, done_events
-from eventstore.tests.support.events import events
+from eventstore.tests.support.handling import Bench
 
 Handler = Callable[[RecordedEvent, Context], Any]
-ONE_TO_FIVE = (1, 2, 3, 4, 5)
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """No log lines: here only results count."""
-    with capture_logs():
-        yield
-
-
-class Bench:
-    """One owned subscription on a stream of five events, and a table for effects."""
-
-    def __init__(self, store: EventStore, conn: Connection, handler_conn: Connection, schema: str) -> None:
-        self.conn, self.handler_conn, self.schema = conn, handler_conn, schema
-        self.statements = Statements(schema)
-        store.append_to_stream("a", 0, events(*ONE_TO_FIVE))
-        self.rows = run(conn, page_all(self.statements, 0, 10))
-        self.subscription_id = run(conn, create_subscription(self.statements, "$all", "s")).subscription_id
-        self.ownership = self.own()
-        self.table = SQL("{}.{}").format(Identifier(schema), Identifier("effects"))
-        conn.execute(SQL("create table {} (n bigint primary key, twice bigint)").format(self.table))
-
-    def own(self) -> Ownership:
-        """Begins a new epoch."""
-        owned = run(self.conn, begin_epoch(self.statements, self.subscription_id, "me"))
-        return Ownership(self.subscription_id, owned.epoch)
-
-    def batch(self, *numbers: int, attempt: int = 1) -> list[Delivery]:
-        return [Delivery(self.rows[number - 1], attempt) for number in numbers or ONE_TO_FIVE]
-
-    def plain(self, handler: Handler) -> PlainExecution:
-        return PlainExecution(self._subscription(), handler, JsonSerializer(), self.schema)
-
-    def transactional(self, handler: Handler) -> TransactionalExecution:
-        subscription = self._subscription(transactional=True, transaction_size=7)
-        return TransactionalExecution(
-            subscription, handler, JsonSerializer(), self.schema, self.handler_conn, self.statements
-        )
-
-    def execute(self, handler: Handler, *numbers: int) -> Results:
-        """Handles events in a transaction under the newest epoch."""
-        return self.transactional(handler).execute(self.batch(*numbers), self.ownership)
-
-    def _subscription(self, **options: Any) -> Subscription:
-        return Subscription(name="s", handler="m:f", **options)
-
-    def note(self, event: RecordedEvent, context: Context) -> None:
-        """The effect of an event."""
-        context.connection.execute(SQL("insert into {} (n) values (%s)").format(self.table), (event.event_number,))
-
-    def effects(self) -> list[int]:
-        return [n for (n,) in self.conn.execute(SQL("select n from {} order by n").format(self.table))]
-
-    def done(self) -> list[int]:
-        return sorted(run(self.conn, done_events(self.statements, self.subscription_id, ONE_TO_FIVE)))
-
-    def check(self, *numbers: int) -> None:
-        """Effects and ledger hold exactly these events, and the connection is ready for the next batch."""
-        assert (self.effects(), self.done()) == (list(numbers), list(numbers))
-        assert self.handler_conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-
-
-@pytest.fixture
-def bench(event_store: EventStore, conn: Connection, open_connection: Callable[..., Connection], schema: str) -> Bench:
-    return Bench(event_store, conn, open_connection(), schema)
-
-
+MAY_RETURN = "it may return None, Ack, Retry, Skip, Park or Stop, and DoneUpTo where it takes batches"
 OUTCOMES: Sequence[tuple[Any, Failed | None]] = [
     (None, None),
     (Ack(), None),
     (Retry(1.5, "later"), Failed(3, "retry", "later", 1.5)),
     (Retry(), Failed(3, "retry", "the handler asked for a retry", None)),
+    (Park("later"), Failed(3, "park", "later", None)),
+    (DoneUpTo(1), Failed(3, "error", f"the handler returned DoneUpTo; {MAY_RETURN}", None)),
     (Skip("no use"), Failed(3, "skip", "no use", None)),
     (Stop("enough"), Failed(3, "stop", "enough", None)),
-    (42, Failed(3, "error", "the handler returned int; it may return None, Ack, Retry, Skip or Stop", None)),
-    (False, Failed(3, "error", "the handler returned bool; it may return None, Ack, Retry, Skip or Stop", None)),
+    (42, Failed(3, "error", f"the handler returned int; {MAY_RETURN}", None)),
+    (False, Failed(3, "error", f"the handler returned bool; {MAY_RETURN}", None)),
 ]
 RAISED: Sequence[tuple[Exception, Failed | None]] = [
     *((outcome, failed) for outcome, failed in OUTCOMES if isinstance(outcome, Exception)),
@@ -117,14 +49,14 @@ def raises(error: Exception) -> None:
 def test_what_a_plain_handler_returns(bench: Bench, outcome: Any, failed: Failed | None) -> None:
     execution = bench.plain(lambda event, context: outcome if event.event_number == 3 else None)
     finished = [1, 2] if failed else [1, 2, 3, 4, 5]
-    assert execution.execute(bench.batch(), bench.ownership) == Results(finished, failed)
+    assert execution.execute(bench.batch(), bench.delivered) == Results(finished, failed, undo=failed is not None)
 
 
 @pytest.mark.parametrize(("error", "failed"), RAISED)
 def test_what_a_plain_handler_raises(bench: Bench, error: Exception, failed: Failed | None) -> None:
     execution = bench.plain(lambda event, context: raises(error) if event.event_number == 3 else None)
     finished = [1, 2] if failed else [1, 2, 3, 4, 5]
-    assert execution.execute(bench.batch(), bench.ownership) == Results(finished, failed)
+    assert execution.execute(bench.batch(), bench.delivered) == Results(finished, failed, undo=failed is not None)
 
 
 def test_a_handler_sees_the_event_and_its_circumstances(bench: Bench) -> None:
@@ -137,9 +69,10 @@ def test_a_handler_sees_the_event_and_its_circumstances(bench: Bench) -> None:
             _ = context.connection
 
     execution = bench.plain(handle)
-    assert execution.execute(bench.batch(2, attempt=3), bench.ownership) == Results([2])
+    delivered = Delivered(1, 1, attempts={2: 3})
+    assert execution.execute(bench.batch(2), delivered) == Results([2])
     assert seen == [(2, 2, "a", 3, "s")]
-    assert (execution.batch_size, bench.transactional(handle).batch_size) == (1, 7)
+    assert bench.transactional(handle).most == 7, "transaction_size"
 
 
 @pytest.mark.parametrize("kind", ["plain", "transactional"])
@@ -148,7 +81,7 @@ def test_bytes_that_cannot_be_decoded_name_the_event(bench: Bench, kind: str) ->
     broken[7] = b"\xff no json"
     bench.rows[2] = tuple(broken)
     execution = getattr(bench, kind)(lambda event, context: None)
-    results = execution.execute(bench.batch(), bench.ownership)
+    results = execution.execute(bench.batch(), bench.delivered)
     assert results.finished == [1, 2]
     assert (results.failed.number, results.failed.verdict) == (3, "error")
     assert results.failed.reason.startswith("DeserializationFailed: event 3 (")
@@ -211,7 +144,7 @@ def test_what_is_done_is_not_handled_again(bench: Bench) -> None:
 
 
 def test_a_former_owner_writes_nothing(bench: Bench) -> None:
-    former, bench.ownership = bench.ownership, bench.own()
+    former, bench.delivered = bench.delivered, bench.own()
     with pytest.raises(OwnershipLost):
         bench.transactional(bench.note).execute(bench.batch(), former)
     bench.check()
@@ -257,14 +190,13 @@ def test_a_conflict_that_does_not_pass_is_handed_on(bench: Bench) -> None:
 
 
 def test_an_event_that_another_transaction_has_done_meanwhile_is_left_out_the_second_time(bench: Bench) -> None:
-    other = bench.transactional(lambda event, context: None)
-    other._connection = bench.conn
+    other = bench.transactional(lambda event, context: None, bench.conn)
     calls: list[int] = []
 
     def handle(event: RecordedEvent, context: Context) -> None:
         calls.append(event.event_number)
         if calls == [1]:
-            other.execute(bench.batch(2), bench.ownership)
+            other.execute(bench.batch(2), bench.delivered)
         bench.note(event, context)
 
     assert bench.execute(handle, 1, 2, 3) == Results([1, 2, 3])
@@ -362,9 +294,9 @@ def test_a_handler_that_exits_has_failed_and_its_worker_lives(bench: Bench) -> N
     def handle(event: RecordedEvent, context: Context) -> None:
         raise SystemExit(3)
 
+    failed = Failed(1, "error", "SystemExit: 3", None)
     for execution in (bench.plain(handle), bench.transactional(handle)):
-        results = execution.execute(bench.batch(1), bench.ownership)
-        assert results == Results([], Failed(1, "error", "SystemExit: 3", None))
+        assert execution.execute(bench.batch(1), bench.delivered).failed == failed
 
 
 def test_a_statement_of_the_handler_that_takes_too_long_counts_as_an_attempt(bench: Bench) -> None:

@@ -30,6 +30,14 @@ def test_it_follows_a_handler_that_becomes_slow() -> None:
     assert prefetch.wanted == 1
 
 
+def test_a_batch_can_always_fill() -> None:
+    prefetch = Prefetch(100, least=30)
+    assert prefetch.wanted == 30
+    prefetch.handled(30, 60.0)
+    assert prefetch.wanted == 30
+    assert Prefetch(10, least=30).wanted == 30
+
+
 def test_nothing_handled_changes_nothing() -> None:
     prefetch = Prefetch(100)
     prefetch.handled(0, 5.0)
