@@ -1,10 +1,15 @@
-"""Fixtures for every test that needs a PostgreSQL: one server for the run, one schema for each test."""
+"""Fixtures for all tests: one PostgreSQL for the run, one schema for each test, modules as users write them."""
 
 from __future__ import annotations
 
+import importlib
+import itertools
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +31,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeats a test that is marked `every_server` on each of them."""
     if metafunc.definition.get_closest_marker("every_server") and "database_url" in metafunc.fixturenames:
         metafunc.parametrize("database_url", every_server(), indirect=True, scope="session")
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +100,21 @@ def open_connection(database_url: str) -> Iterator[Callable[..., Connection]]:
 def conn(open_connection: Callable[..., Connection]) -> Connection:
     """An autocommit connection to the server."""
     return open_connection()
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """A function that writes a module and returns its name, which no other test uses."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    written: list[str] = []
+
+    def write(source: str, name: str = "") -> str:
+        name = name or f"user_module_{next(_numbers)}"
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        written.append(name)
+        return name
+
+    yield write
+    for name in written:
+        sys.modules.pop(name, None)
