@@ -18,7 +18,7 @@ from ..store.sql import Statements
 from .actor import Actor
 from .at_hand import AtHand
 from .batching import next_batch
-from .calls import BatchCalls, Calls, SingleCalls
+from .calls import FAILURES, BatchCalls, Calls, SingleCalls
 from .channel import Channel
 from .database import aconnect_to, connect_to
 from .execution import Execution, PlainExecution, TransactionalExecution
@@ -92,10 +92,13 @@ class Worker(Actor):
     def run(self) -> None:
         """Works until told to stop or due to retire, and stops the handler in order."""
         super().run()
+        self._stop_handler()
+
+    def _stop_handler(self) -> None:
         if self._handler is not None:
             try:
                 self._handler.stop()
-            except Exception:
+            except FAILURES:
                 self.log.exception("handler_stop_failed")
 
     def close(self) -> None:
