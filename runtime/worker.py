@@ -182,7 +182,8 @@ class Worker(Actor):
         begun = self.loop.now()
         finished: list[int] = []
         failed: Failed | None = None
-        while failed is None:
+        retire = ""
+        while failed is None and not retire:
             rows = self._next_rows()
             if not rows:
                 break
@@ -195,14 +196,14 @@ class Worker(Actor):
             self._note(rows, results)
             finished += results.finished
             failed = results.failed
-            if self.loop.now() - begun >= _SLICE or self._is_half(len(finished)):
+            now = self.loop.now()
+            retire = self._retirement.handled(len(results.finished) + (failed is not None), now)
+            if now - begun >= _SLICE or self._is_half(len(finished)):
                 break
-        now = self.loop.now()
-        self._prefetch.handled(len(finished), now - begun)
+        self._prefetch.handled(len(finished), self.loop.now() - begun)
         self._answer(finished, failed)
-        reason = self._retirement.handled(len(finished) + (failed is not None), now)
-        if reason:
-            self._retire(reason)
+        if retire:
+            self._retire(retire)
         if self._flush is None:
             self._work_soon()
 
