@@ -92,6 +92,12 @@ class Watch:
             self._slow_log.note(self._first, now - self._begun, now)
 
 
+def end_process_after(seconds: float) -> None:
+    """Gives this process so many seconds to end by itself; then SIGALRM ends it, and it says where it was."""
+    _end_by_alarm()
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def _end_by_alarm() -> None:
     """Lets SIGALRM write where every thread is, and end the process; works inside C code too."""
     # Both may be inherited, and either would keep the process alive.

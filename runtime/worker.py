@@ -32,7 +32,7 @@ from .results import Delivered, Results, numbers_of
 from .retirement import Retirement
 from .serializers import load_serializer
 from .user_handler import UserHandler
-from .watch import Watch
+from .watch import Watch, end_process_after
 
 _SLICE = 0.005
 _FLUSH_AGAIN = 0.01
@@ -95,6 +95,9 @@ class Worker(Actor):
         self._stop_handler()
 
     def _stop_handler(self) -> None:
+        if self._retiring:
+            # Nobody else waits for this end: a `stop` that hangs would keep the successor from starting.
+            end_process_after(self.plan.grace)
         if self._handler is not None:
             try:
                 self._handler.stop()
@@ -149,6 +152,9 @@ class Worker(Actor):
                     self._retire("it was asked to make way for a fresh process")
         if channel.closed:
             self._leave_listener()
+        elif self._buffer and not self._working:
+            # At once: what has come has been read, so that there is nothing to let the loop turn for.
+            self._work()
 
     def _take(self, message: Deliver) -> None:
         if self._retiring or message.generation != self._generation:
@@ -163,7 +169,6 @@ class Worker(Actor):
             message.subscription_id, message.epoch, attempts, message.replay_until, message.live_after
         )
         self._buffer.extend(message.rows)
-        self._work_soon()
 
     def _drop_buffer(self) -> None:
         self._buffer.clear()
@@ -179,7 +184,7 @@ class Worker(Actor):
     def _work(self) -> None:
         """Handles events for a few milliseconds, sends the results, and lets the loop turn."""
         self._working = False
-        begun = self.loop.now()
+        begun = now = self.loop.now()
         finished: list[int] = []
         failed: Failed | None = None
         retire = ""
@@ -193,14 +198,14 @@ class Worker(Actor):
                 self.log.warning("ownership_lost", reason=str(lost))
                 self._drop_buffer()
                 break
-            self._note(rows, results)
+            now = self.loop.now()
+            self._note(rows, results, now)
             finished += results.finished
             failed = results.failed
-            now = self.loop.now()
             retire = self._retirement.handled(len(results.finished) + (failed is not None), now)
             if now - begun >= _SLICE or self._is_half(len(finished)):
                 break
-        self._prefetch.handled(len(finished), self.loop.now() - begun)
+        self._prefetch.handled(len(finished), now - begun)
         self._answer(finished, failed)
         if retire:
             self._retire(retire)
@@ -224,7 +229,7 @@ class Worker(Actor):
         self._flush = self.loop.call_later(wait, self._work_soon)
         return []
 
-    def _note(self, rows: list[Row], results: Results) -> None:
+    def _note(self, rows: list[Row], results: Results, now: float) -> None:
         """Takes what is finished out of the buffer, and remembers what must be called alone."""
         for _ in results.finished:
             self._buffer.popleft()
@@ -235,7 +240,7 @@ class Worker(Actor):
         if results.apart:
             for number in numbers_of(rows[len(results.finished) :]):
                 attempts.setdefault(number, 1)
-        self._waiting_since = self.loop.now()
+        self._waiting_since = now
 
     def _is_half(self, finished: int) -> bool:
         """Acks in time for the listener to send more while the rest is being handled."""

@@ -111,11 +111,19 @@ HANDLERS = """
         write(f"steady.{os.getpid()}", event.event_number)
 
 
+    class Clinging:
+        def handle(self, event, context):
+            write("clinging", event.event_number)
+
+        def stop(self):
+            time.sleep(3600)
+
+
     hoard = []
 
 
     def growing(event, context):
-        hoard.append(b"x" * (48 * 1024 * 1024))
+        hoard.append(b"x" * (2 * 1024 * 1024))
         write(f"growing.{os.getpid()}", event.event_number)
 
 
@@ -287,14 +295,34 @@ def test_retirement_neither_loses_nor_doubles_an_event(
     assert node.terminate() == 0
 
 
+def test_a_stop_that_hangs_does_not_keep_the_successor_waiting(project: Project, event_store: EventStore) -> None:
+    project.handlers(HANDLERS)
+    project.configure(
+        """
+        [[subscriptions]]
+        name = "clinging"
+        handler = "my_handlers:Clinging"
+        max_events_per_worker = 2
+        """,
+        runtime="grace = 0.5",
+        restart="backoff_min = 0.05",
+    )
+    append(event_store, *range(3))
+    node = project.start()
+    node.until_idle("clinging", at=3)
+    assert numbers(project, "clinging") == [1, 2, 3]
+    assert "SIGALRM" in node.log
+    assert "in stop" in node.log
+
+
 def test_a_worker_that_grows_is_replaced(project: Project, event_store: EventStore) -> None:
     project.handlers(HANDLERS)
     project.configure('[[subscriptions]]\nname = "growing"\nhandler = "my_handlers:growing"\nmax_rss = 180\n')
-    append(event_store, *range(12))
+    append(event_store, *range(350))
     node = project.start()
-    node.until_idle("growing", at=12)
+    node.until_idle("growing", at=350)
     assert node.terminate() == 0
-    assert numbers(project, "growing.*") == list(range(1, 13))
+    assert numbers(project, "growing.*") == list(range(1, 351))
     assert len(list(project.folder.glob("growing.*"))) >= 2
     assert "MiB of memory (max_rss)" in node.log
 
