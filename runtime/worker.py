@@ -8,7 +8,6 @@ due: drops its buffer, asks the listener's leave, and ends once nothing is in fl
 from __future__ import annotations
 
 import socket
-from collections import deque
 from typing import Any
 
 from ..handlers.resolve import extend_path, load_handler
@@ -17,7 +16,7 @@ from ..store.rows import Row
 from ..store.sql import Statements
 from .actor import Actor
 from .at_hand import AtHand
-from .batching import next_batch
+from .buffer import Buffer
 from .calls import FAILURES, BatchCalls, Calls, SingleCalls
 from .channel import Channel
 from .database import aconnect_to, connect_to
@@ -28,7 +27,7 @@ from .messages import Acked, Deliver, Failed, Recall, Recalled, Renew, Retiring,
 from .plan import NodePlan
 from .prefetch import Prefetch
 from .restart import ExitCode
-from .results import Delivered, Results, numbers_of
+from .results import Delivered
 from .retirement import Retirement
 from .serializers import load_serializer
 from .user_handler import UserHandler
@@ -44,12 +43,10 @@ class Worker(Actor):
     def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
         super().__init__(name, plan, control)
         self._subscription = subscription = plan.subscription(name.removeprefix("worker:").rpartition(":")[0])
-        self._buffer: deque[Row] = deque()
-        self._delivered = Delivered(0, 0)
+        self._buffer = Buffer(0.0 if subscription.batch_size is None else subscription.batch_timeout)
         self._listener: Channel[ToWorker] | None = None
         self._generation = 0
         self._working = False
-        self._waiting_since = 0.0
         self._flush: Timer | None = None
         self._prefetch = Prefetch(subscription.buffer_size, subscription.batch_size or 1)
         self._retirement = Retirement(subscription.max_events_per_worker, subscription.max_rss)
@@ -127,7 +124,7 @@ class Worker(Actor):
         self._leave_listener()
 
     def _leave_listener(self) -> None:
-        self._drop_buffer()
+        self._buffer.clear()
         if self._listener is not None:
             self.loop.remove_channel(self._listener)
             self._listener = None
@@ -144,7 +141,7 @@ class Worker(Actor):
                 case Deliver():
                     self._take(message)
                 case Recall():
-                    self._drop_buffer()
+                    self._buffer.clear()
                     channel.send(Recalled())
                     if self._retiring:
                         self._end_when_sent(channel)
@@ -160,19 +157,10 @@ class Worker(Actor):
         if self._retiring or message.generation != self._generation:
             # On its way while the buffer was dropped here: the listener takes, or has taken, these events back.
             return
-        attempts = message.attempts
-        if self._buffer:
-            attempts = {**self._delivered.attempts, **attempts}
-        else:
-            self._waiting_since = self.loop.now()
-        self._delivered = Delivered(
-            message.subscription_id, message.epoch, attempts, message.replay_until, message.live_after
+        delivered = Delivered(
+            message.subscription_id, message.epoch, message.attempts, message.replay_until, message.live_after
         )
-        self._buffer.extend(message.rows)
-
-    def _drop_buffer(self) -> None:
-        self._buffer.clear()
-        self._delivered.attempts.clear()
+        self._buffer.extend(message.rows, delivered, self.loop.now())
 
     # The work
 
@@ -189,17 +177,17 @@ class Worker(Actor):
         failed: Failed | None = None
         retire = ""
         while failed is None and not retire:
-            rows = self._next_rows()
+            rows = self._next_rows(now)
             if not rows:
                 break
             try:
-                results = self._execution.execute(rows, self._delivered, begun + _SLICE)
+                results = self._execution.execute(rows, self._buffer.delivered, begun + _SLICE)
             except OwnershipLost as lost:
                 self.log.warning("ownership_lost", reason=str(lost))
-                self._drop_buffer()
+                self._buffer.clear()
                 break
             now = self.loop.now()
-            self._note(rows, results, now)
+            self._buffer.note(rows, results, now)
             finished += results.finished
             failed = results.failed
             retire = self._retirement.handled(len(results.finished) + (failed is not None), now)
@@ -212,35 +200,15 @@ class Worker(Actor):
         if self._flush is None:
             self._work_soon()
 
-    def _next_rows(self) -> list[Row]:
+    def _next_rows(self, now: float) -> list[Row]:
         """The events to handle next; none while a batch may still fill up."""
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        if not self._buffer:
-            return []
-        most = min(self._execution.most, self._retirement.left)
-        rows, complete = next_batch(self._buffer, most, self._delivered.attempts)
-        if complete or not self._subscription.batch_timeout or self._subscription.batch_size is None:
-            return rows
-        wait = self._waiting_since + self._subscription.batch_timeout - self.loop.now()
-        if wait <= 0:
-            return rows
-        self._flush = self.loop.call_later(wait, self._work_soon)
-        return []
-
-    def _note(self, rows: list[Row], results: Results, now: float) -> None:
-        """Takes what is finished out of the buffer, and remembers what must be called alone."""
-        for _ in results.finished:
-            self._buffer.popleft()
-        attempts = self._delivered.attempts
-        if attempts:
-            for number in results.finished:
-                attempts.pop(number, None)
-        if results.apart:
-            for number in numbers_of(rows[len(results.finished) :]):
-                attempts.setdefault(number, 1)
-        self._waiting_since = now
+        rows, wait = self._buffer.next(min(self._execution.most, self._retirement.left), now)
+        if wait:
+            self._flush = self.loop.call_later(wait, self._work_soon)
+        return rows
 
     def _is_half(self, finished: int) -> bool:
         """Acks in time for the listener to send more while the rest is being handled."""
@@ -250,7 +218,7 @@ class Worker(Actor):
         if finished and self._listener is not None:
             self._listener.send(Acked(finished, self._prefetch.wanted))
         if failed is not None:
-            self._drop_buffer()
+            self._buffer.clear()
             self._generation += 1
             if self._listener is not None:
                 self._listener.send(failed)
@@ -264,7 +232,7 @@ class Worker(Actor):
         self.log.info("worker_retiring", reason=reason)
         self._retiring = True
         self.exit_code = ExitCode.RETIRED
-        self._drop_buffer()
+        self._buffer.clear()
         if self._listener is None:
             self.loop.stop()
         else:

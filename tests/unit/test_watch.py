@@ -6,12 +6,9 @@ import os
 
 import pytest
 import structlog
-from hypothesis import given
-from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from eventstore.runtime.at_hand import AtHand
-from eventstore.runtime.batching import next_batch
 from eventstore.runtime.watch import SlowLog, Watch
 
 
@@ -55,29 +52,3 @@ def test_the_page_is_read_by_whoever_has_its_descriptor() -> None:
     written.close()
     assert read.read() == (6, 6, 2.5), "it outlives its writer"
     read.close()
-
-
-def row(number: int) -> tuple[int]:
-    return (number,)
-
-
-@given(
-    st.lists(st.integers(1, 50), unique=True, max_size=30),
-    st.integers(1, 10),
-    st.sets(st.integers(1, 50), max_size=10),
-)
-def test_batches_keep_the_order_and_part_what_comes_alone(numbers: list[int], most: int, alone: set[int]) -> None:
-    buffer = [row(number) for number in numbers]
-    taken: list[int] = []
-    while buffer:
-        rows, complete = next_batch(buffer, most, alone)
-        batch = [one[0] for one in rows]
-        assert 1 <= len(batch) <= most
-        assert len(batch) == 1 or not alone.intersection(batch)
-        rest = buffer[len(batch) :]
-        can_grow = len(batch) < most and batch[0] not in alone and not (rest and rest[0][0] in alone)
-        assert complete is not can_grow
-        assert not (can_grow and rest), "nothing that could go with them is left behind"
-        taken += batch
-        buffer = rest
-    assert taken == numbers
