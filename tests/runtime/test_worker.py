@@ -271,7 +271,7 @@ def test_a_worker_that_waits_for_leave_ends_when_the_listener_does(talk: Talk, h
     with_worker.hear()
     with_worker.say(Renew())
     if how == "exited":
-        with_worker.worker.on_peer_exited("listener")
+        with_worker.worker.on_peer_exited("listener", "SIGKILL")
     elif how == "closed":
         with_worker.channel.close()
         with_worker.turn()
