@@ -74,7 +74,9 @@ class Worker(Actor):
     def _executed(self, handler: UserHandler) -> Execution:
         """How the handler is called, by its options."""
         subscription, schema = self._subscription, self.plan.store.schema
-        watch = Watch(self._page, subscription.timeout, subscription.slow_after, self.log)
+        watch = Watch(
+            self._page, subscription.timeout, subscription.slow_after, self.log.bind(subscription=subscription.name)
+        )
         kind: type[Calls] = SingleCalls if subscription.batch_size is None else BatchCalls
         calls = kind(subscription, handler, load_serializer(self.plan.store.serializer), schema, watch)
         if not subscription.transactional:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from eventstore.handlers import Ack, Context, DoneUpTo, Park, Retry, Skip, Stop
+from eventstore.handlers.resolve import DECLARED
 from eventstore.runtime.messages import Failed
 from eventstore.runtime.results import Delivered, Results
 from eventstore.store import Connection, RecordedEvent
@@ -73,6 +75,103 @@ def test_a_handler_sees_the_event_and_its_circumstances(bench: Bench) -> None:
     assert execution.execute(bench.batch(2), delivered) == Results([2])
     assert seen == [(2, 2, "a", 3, "s")]
     assert bench.transactional(handle).most == 7, "transaction_size"
+
+
+def test_a_handler_sees_partition_and_replay(bench: Bench) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def handle(event: RecordedEvent, context: Context) -> None:
+        seen.append((context.event_number, context.is_replay, context.partition))
+
+    delivered = Delivered(1, 1, replay_until=2)
+    bench.plain(handle, partition_by="data.none").execute(bench.batch(1, 2, 3), delivered)
+    bench.plain(handle, partition_by="category").execute(bench.batch(3), Delivered(1, 1))
+    bench.plain(handle).execute(bench.batch(4), Delivered(1, 1))
+    assert seen == [(1, True, None), (2, True, None), (3, False, None), (3, False, "a"), (4, False, None)]
+
+
+def test_a_silent_past_is_finished_without_the_handler(bench: Bench) -> None:
+    calls: list[int] = []
+    for side_effects in ("live_only", "always"):
+        execution = bench.plain(lambda event, context: calls.append(event.data), side_effects=side_effects)
+        assert execution.execute(bench.batch(), Delivered(1, 1, live_after=3)) == Results([1, 2, 3, 4, 5])
+    assert calls == [4, 5, 1, 2, 3, 4, 5]
+
+
+SHAPES = """
+    from eventstore import Skip
+
+    def odd(event):
+        return event.data % 2
+
+    def picky(event):
+        if event.data == 3:
+            raise ValueError("not this one")
+        return True
+
+    def doubled(event):
+        if event.data == 5:
+            raise Skip("too large")
+        return event.data * 2
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "transactional"])
+def test_what_is_not_selected_is_finished_and_the_handler_gets_what_the_mapper_returns(
+    bench: Bench, module: Callable[..., str], kind: str
+) -> None:
+    name, seen = module(SHAPES), []
+    execution = getattr(bench, kind)(
+        lambda subject, context: seen.append(subject), selector=f"{name}:odd", mapper=f"{name}:doubled"
+    )
+    assert execution.execute(bench.batch(1, 2, 3, 4), bench.delivered) == Results([1, 2, 3, 4])
+    assert seen == [2, 6]
+
+
+@pytest.mark.parametrize("kind", ["plain", "transactional"])
+@pytest.mark.parametrize(
+    ("options", "finished", "failed"),
+    [
+        ({"selector": "picky"}, [1, 2], Failed(3, "error", "ValueError: not this one", None)),
+        ({"mapper": "doubled"}, [1, 2, 3, 4], Failed(5, "skip", "too large", None)),
+    ],
+)
+def test_what_selector_and_mapper_raise_is_the_answer_for_the_event(
+    bench: Bench,
+    module: Callable[..., str],
+    kind: str,
+    options: dict[str, str],
+    finished: list[int],
+    failed: Failed,
+) -> None:
+    name = module(SHAPES)
+    given = {option: f"{name}:{function}" for option, function in options.items()}
+    results = getattr(bench, kind)(lambda subject, context: None, **given).execute(bench.batch(), bench.delivered)
+    assert (results.finished, results.failed) == (finished, failed)
+
+
+def test_functions_of_the_decorator_shape_what_the_handler_gets(bench: Bench, module: Callable[..., str]) -> None:
+    name = module("""
+        from eventstore import handler
+
+        seen = []
+
+        @handler(name="s", selector=lambda event: event.data > 3, mapper=lambda event: -event.data)
+        class Shaped:
+            def handle(self, subject, context):
+                seen.append(subject)
+    """)
+    shaped = importlib.import_module(name)
+    execution = bench.plain(shaped.Shaped, handler=f"{name}:Shaped", selector=DECLARED, mapper=DECLARED)
+    assert execution.execute(bench.batch(), bench.delivered) == Results([1, 2, 3, 4, 5])
+    assert shaped.seen == [-4, -5]
+
+
+def test_a_plain_handler_leaves_the_rest_for_later_when_its_time_is_over(bench: Bench) -> None:
+    calls: list[int] = []
+    execution = bench.plain(lambda event, context: calls.append(event.data))
+    assert execution.execute(bench.batch(), bench.delivered, until=0.0) == Results([1])
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("kind", ["plain", "transactional"])

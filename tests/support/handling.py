@@ -56,8 +56,8 @@ class Bench:
     def batch(self, *numbers: int) -> list[Row]:
         return [self.rows[number - 1] for number in numbers or ONE_TO_FIVE]
 
-    def plain(self, handler: Any, **options: Any) -> PlainExecution:
-        return PlainExecution(self._calls(Subscription(name="s", handler="m:f", **options), handler)[0])
+    def plain(self, handler: Any, /, **options: Any) -> PlainExecution:
+        return PlainExecution(self._calls(Subscription(name="s", **{"handler": "m:f", **options}), handler)[0])
 
     def transactional(self, handler: Any, connection: Connection | None = None, **options: Any) -> Execution:
         subscription = Subscription(name="s", handler="m:f", transactional=True, transaction_size=7, **options)
