@@ -32,6 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("every_server") and "database_url" in metafunc.fixturenames:
         metafunc.parametrize("database_url", every_server(), indirect=True, scope="session")
 
+
 _numbers = itertools.count()
 
 
