@@ -32,10 +32,12 @@ SUBSCRIPTIONS = """
     transactional = true
     transaction_size = 5
     buffer_size = 20
+    max_crashes = 1000 # what dies here is innocent
 
     [[subscriptions]]
     name = "plain"
     handler = "my_handlers:plain"
+    max_crashes = 1000
 """
 
 

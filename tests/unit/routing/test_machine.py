@@ -719,7 +719,7 @@ def test_an_event_that_killed_two_nodes_is_given_up_by_the_third() -> None:
 
 def parked(*keys: object, **options: object) -> World:
     """A world whose first event failed for good and is parked, in which all others were handled or held."""
-    made, (worker,) = world(*keys, capacity=3, max_attempts=1, **{"on_exhausted": "park_partition", **options})
+    made, (worker,) = world(*keys, capacity=3, **{"max_attempts": 1, "on_exhausted": "park_partition", **options})  # type: ignore[arg-type]
     made.answer_read()
     take_all(worker)
     made.fail(worker)
