@@ -67,6 +67,11 @@ class Attempts:
         known = self._next
         return {number: known[number] for number in numbers if number in known} if known else {}
 
+    @property
+    def skips(self) -> bool:
+        """True where some event is to be left out."""
+        return bool(self._skipped)
+
     def is_skipped(self, number: int) -> bool:
         """True for an event that an operator wants to be left out."""
         return number in self._skipped

@@ -60,6 +60,8 @@ class Failures:
 
     def sift(self, entries: Sequence[Entry]) -> Sifted:
         """Sorts events that were read; most often there is nothing to sort out."""
+        if not self.attempts.skips and not self.parked.watchful:
+            return Sifted(entries, [], None)
         finished: list[int] = []
         wanted: list[Entry] = []
         held: list[Parking] = []
