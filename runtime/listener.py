@@ -309,6 +309,11 @@ class Listener(Actor):
 
     # What the subscriptions need
 
+    def head_of(self, stream: str) -> int | None:
+        """The newest event number of a stream, as the database has it now."""
+        assert self._reading is not None
+        return run(self._reading, stream_heads(self._statements, [stream])).get(stream)
+
     def read_parked(self, subscription_id: int, limit: int) -> list[DueParked]:
         """Parked events of a subscription that are due."""
         assert self._reading is not None

@@ -52,6 +52,10 @@ class Surroundings(Protocol):
         """Parked events of a subscription that are due."""
         ...
 
+    def head_of(self, stream: str) -> int | None:
+        """The newest event number of a stream, as the database has it now; None where there is no such stream."""
+        ...
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
         """Runs a callback once after so many seconds."""
         ...
@@ -131,6 +135,13 @@ class RunningSubscription:
         self._owner = ""
         self._terms = terms
         halted = None if terms.halted_at is None else Halted(terms.halted_at, terms.halted_reason or "")
+        ahead = self._ahead(message.last_seen or 0)
+        if halted is None and ahead is not None:
+            halted = ahead
+            self._log.error("subscription_halted", event_number=ahead.number, reason=ahead.reason)
+            self._around.to_lock_holder(
+                messages.SaveHalt(self.subscription.name, message.epoch, ahead.number, ahead.reason)
+            )
         self.happened(
             inputs.Owned(
                 message.epoch,
@@ -152,6 +163,17 @@ class RunningSubscription:
             # What handlers keep in memory belongs to what an operator has just ended.
             for subscriber in self._subscribers:
                 self._around.to_worker(subscriber, messages.Renew())
+
+    def _ahead(self, last_seen: int) -> Halted | None:
+        """Halts where the checkpoint is ahead of the stream: new events would pass unseen until it is reached."""
+        head = self._around.head_of(self.subscription.stream)
+        if head is None or last_seen <= head or last_seen == self.subscription.start_from:
+            return None
+        return Halted(
+            last_seen,
+            f"the checkpoint {last_seen} is ahead of the stream, which ends at {head}, as after a restored backup; "
+            f"set it right with `eventstore-runtime reset {self.subscription.name} --to {head}`",
+        )
 
     def terms_changed(self, terms: Terms) -> None:
         """What operators want of it; it may be the same as before."""

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from psycopg import sql
 
-from eventstore.store import EventData, EventStore, Statements, run
+from eventstore.store import Connection, EventData, EventStore, Statements, run
 from eventstore.store.subscriptions import begin_epoch, create_subscription, save_checkpoint
 from eventstore.tests.support.node import Node, Project, command
 from eventstore.tests.support.recording import HANDLERS, calls
@@ -157,6 +158,27 @@ def test_a_halt_outlives_a_crash_of_the_node_and_ends_with_an_orderly_restart(
     third = project.start()
     wait_until(lambda: numbers(project, "raise") == [1, 1], "after an orderly restart it is tried again")
     third.until_state("s", "halted")
+
+
+def test_a_checkpoint_ahead_of_the_stream_halts_until_it_is_set_right(
+    project: Project, event_store: EventStore, conn: Connection
+) -> None:
+    """As after the restore of an older backup of the events: new ones would pass unseen until it is reached."""
+    prepare(project)
+    append(event_store, 1, 2, 3)
+    node = project.start()
+    node.until_idle("s", at=3)
+    assert node.terminate() == 0
+    conn.execute(sql.SQL("update {}.subscriptions set last_seen = 10").format(sql.Identifier(project.schema)))
+    again = project.start()
+    halted = again.until_state("s", "halted")
+    assert "the checkpoint 10 is ahead of the stream, which ends at 3" in halted["reason"]
+    (lag,) = json.loads(command("status", "--json", cwd=project.folder).stdout)
+    assert lag["halted_at"] == 10
+    steer(project, "reset", "s", "--to", "3")
+    append(event_store, 4)
+    again.until_idle("s", at=4)
+    assert numbers(project) == [1, 2, 3, 4]
 
 
 def test_restart_begins_anew(project: Project, event_store: EventStore) -> None:

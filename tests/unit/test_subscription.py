@@ -47,6 +47,9 @@ class Listener:
     def read_parked(self, subscription_id: int, limit: int) -> list[DueParked]:
         return []
 
+    def head_of(self, stream: str) -> int | None:
+        return 1_000_000
+
     def to_worker(self, subscriber: Any, message: Any) -> None: ...
 
     def to_lock_holder(self, message: Any) -> None: ...
