@@ -38,7 +38,9 @@ def configure_logging(plan: LogPlan) -> None:
     renderer: Any
     if plan.format == "json":
         renderer = structlog.processors.JSONRenderer()
-        exceptions: Any = structlog.processors.dict_tracebacks
+        # Without the values of variables, among which are the database's password and the data of events.
+        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        exceptions: Any = structlog.processors.ExceptionRenderer(transformer)
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=28

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -32,6 +34,27 @@ def test_json_lines_hold_the_facts_and_the_traceback(capsys: pytest.CaptureFixtu
     assert first["timestamp"].endswith("Z")
     assert (second["event"], second["event_number"]) == ("handler_failed", 3)
     assert second["exception"][0]["exc_value"] == "out of temper"
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_no_value_of_a_variable_is_shown_with_a_traceback(
+    format: Literal["console", "json"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Among them are the plan with the database's password, and the data of events."""
+    configure_logging(LogPlan(format=format))
+    secret = uuid.uuid4().hex
+
+    def connect(url: str) -> None:
+        raise ValueError("no")
+
+    try:
+        connect(f"postgresql://me:{secret}@host/x")
+    except ValueError:
+        structlog.get_logger().exception("process_crashed")
+    shown = capsys.readouterr().err
+    assert "process_crashed" in shown
+    assert "connect" in shown
+    assert secret not in shown
 
 
 def test_console_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
