@@ -26,11 +26,13 @@ from ..store.errors import ConfigurationError, SchemaMismatch, SchemaMissing, St
 from .channel import Channel
 from .logs import configure_logging
 from .loop import Loop
-from .messages import Attach, BootFailed, Heartbeat, PeerExited, Ready, Stop, ToChild
+from .messages import Attach, BootFailed, Broken, Heartbeat, PeerExited, Ready, Stop, ToChild
 from .plan import NodePlan
 from .restart import ExitCode
 
 _PR_SET_PDEATHSIG = 1
+SHOW_STACKS = signal.SIGUSR1
+"""Makes a child write the stacks of its threads to standard error."""
 FINAL_ERRORS = (ConfigurationError, SchemaMissing, SchemaMismatch)
 """Errors that a restart would only repeat."""
 
@@ -128,6 +130,8 @@ def child_main(
     plan = NodePlan.decode(plan_bytes)
     configure_logging(plan.log)
     faulthandler.enable()
+    # Where a process hangs is written before it is killed for it; works inside C code that holds the interpreter too.
+    faulthandler.register(SHOW_STACKS, all_threads=True)
     setproctitle.setproctitle(f"eventstore-runtime: {plan.node} {name}")
     # The exit code is set here, past atexit hooks and non-daemon threads of user code, which could hang.
     code = _run(build, name, plan, control)
@@ -147,14 +151,22 @@ def _run(build: Callable[[str, NodePlan, socket.socket], Actor], name: str, plan
             actor.control.send(BootFailed(str(error)))
         return ExitCode.BOOT_FAILED
     except StoreError as error:
-        structlog.get_logger(process=name).warning("process_stopped", reason=str(error))
+        # Said by the supervisor, which knows how often it has said so already.
+        _tell_why(actor, str(error))
         return ExitCode.FAILED
-    except Exception:
+    except Exception as error:
         structlog.get_logger(process=name).exception("process_crashed")
+        _tell_why(actor, f"{type(error).__name__}: {error}")
         return ExitCode.FAILED
     finally:
         if actor is not None:
             actor.close()
+
+
+def _tell_why(actor: Actor | None, reason: str) -> None:
+    if actor is not None:
+        # A message is UTF-8; texts of the operating system may hold bytes that are not.
+        actor.control.send(Broken(reason.encode(errors="backslashreplace").decode()))
 
 
 def ignore_signals() -> None:

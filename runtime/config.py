@@ -137,6 +137,12 @@ class NodeConfig(_Table):
         description="Time between two looks for new events when no notification came, in seconds; bounds what a lost "
         "notification costs.",
     )
+    canary_interval: Seconds = Field(
+        default=5.0,
+        description="Time between two notifications that the listener sends to itself, in seconds. While they do not "
+        "come back, it says so, polls twice a second, and tries a new LISTEN connection now and then. The lock-holder "
+        "asks its session for a sign of life as often.",
+    )
 
     @model_validator(mode="after")
     def _timeout_after_interval(self) -> Self:
@@ -163,6 +169,13 @@ class RestartConfig(_Table):
     jitter: Fraction = Field(
         default=0.2, description="Random share by which a wait varies, so that restarts do not come in step."
     )
+    max_restarts: Count = Field(
+        default=10,
+        description="Restarts within `max_seconds` up to which a process counts as stable. Beyond, `status` and "
+        "metrics call it unstable, and it waits `backoff_max` each time; it is never given up. Mirrors Elixir's "
+        "option of that name.",
+    )
+    max_seconds: Seconds = Field(default=60.0, description="The time to which `max_restarts` applies, in seconds.")
 
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:
@@ -178,6 +191,11 @@ class MonitorConfig(_Table):
         default="127.0.0.1", description='Address to listen on; "0.0.0.0" lets other machines scrape it.'
     )
     port: Port = Field(default=9464, description="Port to listen on; 0 takes any free port and logs which.")
+    token: Text | None = Field(
+        default=None,
+        description="A secret that `/status` then asks for: as bearer token, or as the password of basic auth with "
+        "any user name. Health and metrics stay open; they name subscriptions and processes, and hold no data.",
+    )
 
 
 class LogConfig(_Table):

@@ -92,13 +92,19 @@ def build_plan(config: RuntimeConfig, store: StorePlan, subscriptions: tuple[Sub
         python_path=tuple(node.python_path),
         monitor=_monitor_plan(config.monitor),
         log=LogPlan(level=config.log.level, format=config.log.format),
-        restart=RestartPolicy(backoff=backoff, reset_after=restart.reset_after),
+        restart=RestartPolicy(
+            backoff=backoff,
+            reset_after=restart.reset_after,
+            max_restarts=restart.max_restarts,
+            max_seconds=restart.max_seconds,
+        ),
         start_method=node.start_method,
         grace=node.grace,
         heartbeat_interval=node.heartbeat_interval,
         heartbeat_timeout=node.heartbeat_timeout,
         lock_retry_interval=node.lock_retry_interval,
         poll_interval=node.poll_interval,
+        canary_interval=node.canary_interval,
     )
 
 
@@ -155,6 +161,7 @@ def _monitor_plan(monitor: MonitorConfig) -> MonitorPlan:
         host=monitor.host,
         port=monitor.port,
         any_port_if_taken="port" not in monitor.model_fields_set,
+        token=monitor.token or "",
     )
 
 

@@ -9,6 +9,7 @@ machines of all subscriptions; talks to the lock-holder and the workers. Mirrors
 from __future__ import annotations
 
 import itertools
+import secrets
 import socket
 from collections import Counter, defaultdict
 from typing import Any
@@ -21,15 +22,17 @@ from ..store.control import CHANGED
 from ..store.delivery import DueParked, due_parked_events
 from ..store.errors import InvalidNotification
 from ..store.listening import listen, take_notifications
+from ..store.notifications import canary_channel, parse, runtime_channel
 from ..store.notifications import channel as events_channel
-from ..store.notifications import parse, runtime_channel
 from ..store.read import Page, read_page
 from ..store.schema import check
 from ..store.serializer import Serializer
 from ..store.sql import Statements
 from ..store.streams import stream_heads
+from ..store.subscriptions import notify
 from .actor import Actor
 from .at_hand import AtHand
+from .canary import Canary
 from .channel import Channel
 from .database import connect_to
 from .messages import (
@@ -65,6 +68,9 @@ from .status import ListenerReport
 from .subscription import RunningSubscription
 
 _REPORT_AFTER = 0.05
+# While notifications do not come through: how often events are looked for, and LISTEN is tried on a new session.
+_SILENT_POLL = 0.5
+_SILENT_RENEWAL = 10.0
 
 
 class Listener(Actor):
@@ -82,6 +88,7 @@ class Listener(Actor):
         self._at_hand: dict[SubscriberId, AtHand] = {}
         self._incarnations = itertools.count(1)
         self._notifications = 0
+        self._canary = Canary(f"{plan.node} {secrets.token_hex(8)}", patience=plan.canary_interval)
         self._undrained: set[str] = set()
         self._draining = False
         self._report_due = False
@@ -97,12 +104,11 @@ class Listener(Actor):
         self._serializer = load_serializer(store.serializer)
         for subscription in self.plan.subscriptions:
             self._add(subscription)
-        self._listening = connect_to(self.plan, "LISTEN", session=True)
         self._reading = connect_to(self.plan, self.name)
         self._statements = Statements(store.schema, check(self._reading, store.schema))
-        listen(self._listening, [events_channel(store.schema), runtime_channel(store.schema)])
-        self.loop.watch(self._listening.fileno(), self._hear)
+        self._listen()
         self.loop.call_every(self.plan.poll_interval, self._poll)
+        self.loop.call_every(self.plan.canary_interval, self._send_canary)
         return ""
 
     def _add(self, subscription: Subscription) -> RunningSubscription:
@@ -110,6 +116,13 @@ class Listener(Actor):
         self._subscriptions[subscription.name] = running
         self._by_stream[subscription.stream].append(running)
         return running
+
+    def _listen(self) -> None:
+        """LISTENs on a session of its own."""
+        schema = self.plan.store.schema
+        self._listening = connect_to(self.plan, "LISTEN", session=True)
+        listen(self._listening, [events_channel(schema), runtime_channel(schema), canary_channel(schema)])
+        self.loop.watch(self._listening.fileno(), self._hear)
 
     def close(self) -> None:
         """Closes both connections."""
@@ -124,6 +137,8 @@ class Listener(Actor):
             notifications=self._notifications,
             reads=self.reader.reads,
             events_read=self.reader.events_read,
+            listen_round_trip=self._canary.round_trip,
+            listen_silent=self._canary.silent,
         )
 
     # The database
@@ -144,6 +159,9 @@ class Listener(Actor):
                 released = released or payload != CHANGED
                 changed = changed or payload == CHANGED
                 continue
+            if channel == canary_channel(self.plan.store.schema):
+                self._hear_canary(payload)
+                continue
             try:
                 notification = parse(payload)
             except InvalidNotification as error:
@@ -162,6 +180,39 @@ class Listener(Actor):
         """Asks for the heads of all streams with one query, whether or not notifications come."""
         assert self._reading is not None
         self._appended(run(self._reading, stream_heads(self._statements, list(self._by_stream))))
+
+    # Whether LISTEN works
+
+    def _send_canary(self) -> None:
+        """Notifies this process through the database; while that does not come back, polls in its stead."""
+        assert self._reading is not None
+        was_silent, payload = self._canary.silent, self._canary.send(self.loop.now())
+        if payload is not None:
+            run(self._reading, notify(self._statements, canary_channel(self.plan.store.schema), payload))
+        if self._canary.silent and not was_silent:
+            self.log.warning("listen_silent", polling_every=_SILENT_POLL)
+            self._poll_while_silent()
+            self._renew_while_silent()
+            self.changed()
+
+    def _hear_canary(self, payload: str) -> None:
+        was_silent = self._canary.silent
+        if self._canary.heard(payload, self.loop.now()) and was_silent:
+            self.log.info("listen_works", round_trip=self._canary.round_trip)
+            self.changed()
+
+    def _poll_while_silent(self) -> None:
+        if self._canary.silent:
+            self._poll()
+            self.loop.call_later(_SILENT_POLL, self._poll_while_silent)
+
+    def _renew_while_silent(self) -> None:
+        """A session that is up and deaf holds nothing that would be lost with it, so that a new one can replace it."""
+        if self._canary.silent and self._listening is not None:
+            self.loop.unwatch(self._listening.fileno())
+            self._listening.close()
+            self._listen()
+            self.loop.call_later(_SILENT_RENEWAL, self._renew_while_silent)
 
     def _appended(self, heads: dict[str, int]) -> None:
         for stream, position in heads.items():

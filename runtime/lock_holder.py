@@ -28,7 +28,7 @@ from ..store.delivery import (
     unpark_events,
 )
 from ..store.errors import SubscriptionNotFound
-from ..store.listening import check_alive
+from ..store.listening import check_alive, probe
 from ..store.notifications import runtime_channel
 from ..store.schema import check
 from ..store.sql import Statements
@@ -102,6 +102,8 @@ class LockHolder(Actor):
         self._statements = Statements(self.plan.store.schema, check(connection, self.plan.store.schema))
         self.loop.watch(connection.fileno(), lambda: check_alive(connection))
         self.loop.call_every(self.plan.poll_interval, self._recheck)
+        # An idle owner says nothing for long, and would not notice that its session, and its locks, are gone.
+        self.loop.call_every(self.plan.canary_interval, lambda: probe(connection))
         return ""
 
     def close(self) -> None:

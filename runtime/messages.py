@@ -84,6 +84,12 @@ class BootFailed(Message, frozen=True):
     reason: str
 
 
+class Broken(Message, frozen=True):
+    """The child cannot go on now, as without its database, and exits; it comes back after the back-off."""
+
+    reason: str
+
+
 class Drained(Message, frozen=True):
     """The listener has drained all subscriptions and exits."""
 
@@ -94,7 +100,7 @@ class SubscriptionEnded(Message, frozen=True):
     subscription: str
 
 
-ToSupervisor = SubscriptionEnded | Ready | Heartbeat | BootFailed | Drained
+ToSupervisor = SubscriptionEnded | Ready | Heartbeat | BootFailed | Broken | Drained
 
 # Listener to lock-holder
 

@@ -18,6 +18,8 @@ STATES = ("waiting", "catching_up", "live", "paused", "draining", "halted", "sto
 NODE_GAUGES: dict[str, str] = {
     "eventstore_node_ready": "1 when every process runs and every subscription is live, catching up or on standby.",
     "eventstore_node_uptime_seconds": "Seconds since the supervisor started.",
+    "eventstore_listen_round_trip_seconds": "Time a notification to itself took last; absent while unknown.",
+    "eventstore_listen_silent": "1 while notifications do not come through and polling finds the events.",
 }
 NODE_COUNTERS: dict[str, str] = {
     "eventstore_notifications": "Notifications received from PostgreSQL.",
@@ -41,7 +43,10 @@ SUBSCRIPTION_COUNTERS: dict[str, str] = {
     "eventstore_events_skipped": "Events left out for good.",
     "eventstore_worker_crashes": "Workers that died of an event.",
 }
-CHILD_GAUGES: dict[str, str] = {"eventstore_process_up": "1 while the process runs."}
+CHILD_GAUGES: dict[str, str] = {
+    "eventstore_process_up": "1 while the process runs and its loop turns.",
+    "eventstore_process_unstable": "1 after more restarts within max_seconds than max_restarts.",
+}
 CHILD_COUNTERS: dict[str, str] = {"eventstore_process_restarts": "Restarts of the process."}
 
 
@@ -60,9 +65,11 @@ class StatusCollector(Collector):
         node = {
             "eventstore_node_ready": float(status["ready"]),
             "eventstore_node_uptime_seconds": status["uptime"],
+            "eventstore_listen_round_trip_seconds": status["listener"]["listen_round_trip"],
             **{f"eventstore_{name}": value for name, value in status["listener"].items()},
         }
         for name, text in NODE_GAUGES.items():
+            # Without a value the family has no sample: unknown is not 0.
             yield GaugeMetricFamily(name, text, value=node[name])
         for name, text in NODE_COUNTERS.items():
             yield CounterMetricFamily(name, text, value=node[name])
@@ -115,10 +122,17 @@ def _states(subscriptions: Iterable[dict[str, Any]]) -> Metric:
 
 
 def _child_metrics(children: list[dict[str, Any]]) -> Iterator[Metric]:
+    values = {
+        child["name"]: {
+            "eventstore_process_up": float(child["state"] == "running"),
+            "eventstore_process_unstable": float(child["unstable"]),
+        }
+        for child in children
+    }
     for name, text in CHILD_GAUGES.items():
         gauge = GaugeMetricFamily(name, text, labels=("process",))
-        for child in children:
-            gauge.add_metric((child["name"],), float(child["state"] == "running"))
+        for process, numbers in values.items():
+            gauge.add_metric((process,), numbers[name])
         yield gauge
     for name, text in CHILD_COUNTERS.items():
         counter = CounterMetricFamily(name, text, labels=("process",))

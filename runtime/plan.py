@@ -32,12 +32,16 @@ class StorePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MonitorPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the monitor listens; port 0 takes any free one, as does a taken port with `any_port_if_taken`."""
+    """Where the monitor listens; port 0 takes any free one, as does a taken port with `any_port_if_taken`.
+
+    `token` is what `/status` asks for, empty for nothing.
+    """
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = 9464
     any_port_if_taken: bool = False
+    token: str = ""
 
 
 class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +69,7 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_timeout: float = 30.0
     lock_retry_interval: float = 2.0
     poll_interval: float = 5.0
+    canary_interval: float = 5.0
 
     def encode(self) -> bytes:
         """The plan as bytes for a child."""

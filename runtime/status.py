@@ -58,21 +58,31 @@ class SubscriptionReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListenerReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the listener sends with its heartbeat; counts since its process started."""
+    """What the listener sends with its heartbeat; counts since its process started.
+
+    Attributes:
+        listen_round_trip: Seconds that the last notification to itself took to come back; None before the first.
+        listen_silent: True while such notifications do not come back: events are found by polling alone.
+    """
 
     subscriptions: list[SubscriptionReport]
     notifications: int = 0
     reads: int = 0
     events_read: int = 0
+    listen_round_trip: float | None = None
+    listen_silent: bool = False
 
 
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One process of the node.
 
     Attributes:
-        state: "starting", "running", "backing_off", "failed" (it cannot run as configured), "finished" or "stopped".
+        state: "starting", "running", "silent" (its loop does not turn), "backing_off", "failed" (it cannot run as
+            configured), "finished" or "stopped".
         reason: Why it is not running, in one sentence.
         restarts: Restarts since the node started.
+        recent_restarts: Restarts within the last `[restart] max_seconds`.
+        unstable: True while these are more than `[restart] max_restarts`.
         last_exit: How its last incarnation ended, such as "SIGKILL"; empty if none has.
     """
 
@@ -80,6 +90,8 @@ class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     pid: int | None = None
     restarts: int = 0
+    recent_restarts: int = 0
+    unstable: bool = False
     last_exit: str = ""
     reason: str = ""
 
@@ -90,12 +102,14 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         state: "starting", "running", "degraded" (a process is down or a subscription halted) or "stopping".
         ready: True when every process runs and every subscription is live, catching up or on standby.
+        warnings: What works, but not as it should; one sentence each.
         uptime: Seconds since the supervisor started.
     """
 
     node: str
     state: str
     ready: bool
+    warnings: list[str]
     pid: int
     version: str
     uptime: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -33,7 +33,7 @@ class Totals:
         """
         if not report:
             down = [msgspec.structs.replace(s, state=str(Phase.WAITING), **_DOWN) for s in self._kept.subscriptions]
-            return msgspec.structs.replace(self._kept, subscriptions=down)
+            return msgspec.structs.replace(self._kept, subscriptions=down, listen_round_trip=None, listen_silent=False)
         current = msgspec.msgpack.decode(report, type=ListenerReport)
         kept = {subscription.name: subscription for subscription in self._kept.subscriptions}
         return ListenerReport(
@@ -41,6 +41,8 @@ class Totals:
             notifications=current.notifications + self._kept.notifications,
             reads=current.reads + self._kept.reads,
             events_read=current.events_read + self._kept.events_read,
+            listen_round_trip=current.listen_round_trip,
+            listen_silent=current.listen_silent,
         )
 
 
@@ -99,6 +101,7 @@ def summarize(
         node=plan.node,
         state=state,
         ready=ready and not stopping,
+        warnings=list(_warnings(children, listener)),
         pid=pid,
         version=version(),
         uptime=round(uptime, 3),
@@ -107,6 +110,18 @@ def summarize(
         subscriptions=subscriptions,
         listener=listener,
     )
+
+
+def _warnings(children: Sequence[ChildStatus], listener: ListenerReport) -> Iterator[str]:
+    if listener.listen_silent:
+        yield (
+            "notifications do not come through, events are found by polling: check that the LISTEN connection "
+            "has a session of its own, past any pooler in transaction mode (session_mode_url)"
+        )
+    for child in children:
+        if child.unstable:
+            why = child.reason or "see log"
+            yield f"process {child.name} was restarted {child.recent_restarts} times of late: {why}"
 
 
 def _explain(report: SubscriptionReport, children: Sequence[ChildStatus]) -> SubscriptionReport:

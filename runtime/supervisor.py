@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
-from .actor import child_main
+from .actor import SHOW_STACKS, child_main
 from .channel import Channel, socket_pair
+from .log_limit import LogLimiter
 from .loop import Loop, Timer
 from .messages import (
     Attach,
     BootFailed,
+    Broken,
     Drained,
     Heartbeat,
     Message,
@@ -39,7 +41,8 @@ from .messages import (
 )
 from .plan import NodePlan
 from .reload import changes
-from .restart import ChildHistory, ExitCode, GiveUp, Restart, describe_exit
+from .restart import ChildHistory, ExitCode, GiveUp, Restart, RestartPolicy, describe_exit
+from .service import Service
 from .spawn import start_process
 from .status import ChildStatus, NodeStatus, status_json
 from .summary import Totals, summarize
@@ -64,6 +67,8 @@ Observer = Callable[[NodeStatus, Mapping[str, bytes]], bool]
 """Sees every new status, and the newest report of each child by name; True asks the node to stop."""
 
 _PUBLISH_AFTER = 0.02
+# A child that hangs has so long to write down where, in seconds.
+_STACKS_AFTER = 0.2
 
 
 class Child:
@@ -94,15 +99,30 @@ class Child:
         if self.control is not None:
             self.control.send(message, descriptor)
 
-    def status(self) -> ChildStatus:
-        """What the node's status says of it."""
+    def send_signal(self, number: int) -> None:
+        """Sends a signal to the living process, if any."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since its last sign of life; 0 where none is asked for."""
+        return now - self.last_beat if self.alive and self.spec.watched else 0.0
+
+    def status(self, policy: RestartPolicy, now: float, patience: float) -> ChildStatus:
+        """What the node's status says of it; after `patience` seconds without a sign of life, that it is silent."""
+        state, reason, silent_for = self.state, self.reason, self.silent_for(now)
+        if silent_for > patience:
+            state, reason = "silent", f"no sign of life for {silent_for:.0f} s"
         return ChildStatus(
             name=self.spec.name,
-            state=self.state,
+            state=state,
             pid=self.process.pid if self.process is not None else None,
             restarts=self.history.restarts,
+            recent_restarts=self.history.recent_restarts(policy, now),
+            unstable=self.history.unstable(policy, now),
             last_exit=self.history.last_exit,
-            reason=self.reason,
+            reason=reason,
         )
 
 
@@ -133,6 +153,8 @@ class Supervisor:
         self._observer = observer
         self._loop = Loop()
         self._log = structlog.get_logger(process="supervisor")
+        self._limiter = LogLimiter()
+        self._service = Service(os.environ)
         self._started_at = self._loop.now()
         self._totals = Totals()
         self._stopping: int | None = None
@@ -154,8 +176,12 @@ class Supervisor:
             for child in self._children.values():
                 self._start(child)
             self._loop.call_every(self.plan.heartbeat_interval, self._every_beat)
+            if self._service.watchdog is not None:
+                self._loop.call_every(self._service.watchdog / 3, self._service.turning)
             self._loop.run()
         finally:
+            self._service.stopping()
+            self._service.close()
             self._kill_all()
             restore()
             self._loop.close()
@@ -172,6 +198,7 @@ class Supervisor:
             self._hurry("asked for a second time")
             return
         self._log.info("stopping", grace=self.plan.grace)
+        self._service.stopping()
         for child in self._children.values():
             if child.timer is not None:
                 child.timer.cancel()
@@ -198,13 +225,13 @@ class Supervisor:
         if living:
             self._hurried = True
             self._log.warning("killing_children", reason=why, children=living)
-            self._kill_all()
+            for child in self._children.values():
+                child.send_signal(SHOW_STACKS)
+            self._loop.call_later(_STACKS_AFTER, self._kill_all)
 
     def _kill_all(self) -> None:
         for child in self._children.values():
-            if child.process is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    child.process.kill()
+            child.send_signal(signal.SIGKILL)
 
     def _specs(self) -> list[ChildSpec]:
         return [*process_tree(self.plan), *self._more]
@@ -288,7 +315,7 @@ class Supervisor:
     def _kill_leaving(self, child: Child) -> None:
         if child.leaving and child.process is not None:
             self._log.warning("killing_children", reason="the grace time is over", children=[child.spec.name])
-            child.process.kill()
+            child.send_signal(signal.SIGKILL)
 
     def _replace(self, child: Child) -> None:
         """A child that leaves is gone; one of its name in the plan of now takes its place."""
@@ -308,14 +335,18 @@ class Supervisor:
         child.timer = None
         try:
             self._spawn(child)
+            for peer in self._peers(child):
+                if peer.alive:
+                    self._connect(child, peer)
         except OSError as error:
             # Out of processes, memory or descriptors: that passes, or an operator sees to it.
-            self._log.error("child_not_started", child=child.spec.name, reason=str(error))
-            self._follow_exit(child, ExitCode.FAILED, 0.0)
-            return
-        for peer in self._peers(child):
-            if peer.alive:
-                self._connect(child, peer)
+            child.reason = f"could not be started: {error}"
+            self._log_limited("error", "child_not_started", child, reason=str(error))
+            if child.alive:
+                # It has started, but not all of its channels; its exit is what follows.
+                child.send_signal(signal.SIGKILL)
+            else:
+                self._follow_exit(child, ExitCode.FAILED, 0.0)
 
     def _spawn(self, child: Child) -> None:
         ours, theirs = socket_pair()
@@ -350,9 +381,10 @@ class Supervisor:
                     self._take_report(child, report)
                 case Ready(detail=detail):
                     child.state, child.detail = "running", detail
+                    child.history.worked = True
                     told = {"address": detail} if detail else {}
-                    self._log.info("child_ready", child=child.spec.name, pid=child.process.pid, **told)
-                case BootFailed(reason=reason):
+                    self._log_limited("info", "child_ready", child, pid=child.process.pid, **told)
+                case BootFailed(reason=reason) | Broken(reason=reason):
                     child.reason = reason
                 case Drained():
                     self._log.info("drained")
@@ -393,16 +425,18 @@ class Supervisor:
         if child.spec.once and exit_code == ExitCode.OK:
             child.state = "finished"
             return
-        decision = child.history.on_exit(self.plan.restart, exit_code, lifetime, random.random())  # noqa: S311
-        match decision:
+        policy, now = self.plan.restart, self._loop.now()
+        chance = random.random()  # noqa: S311
+        match child.history.on_exit(policy, exit_code, lifetime=lifetime, now=now, random=chance):
             case Restart(delay=delay) if exit_code == ExitCode.RETIRED:
                 self._log.info("worker_retired", child=child.spec.name)
                 child.timer = self._loop.call_later(delay, lambda: self._start(child))
             case Restart(delay=delay):
-                child.state, child.reason = "backing_off", f"ended with {child.history.last_exit}"
-                self._log.warning(
-                    "child_exited", child=child.spec.name, exit=child.history.last_exit, restart_in=round(delay, 2)
-                )
+                told: dict[str, Any] = {"exit": child.history.last_exit, "restart_in": round(delay, 2)}
+                told |= {"reason": child.reason} if child.reason else {}
+                told |= {"unstable": True} if child.history.unstable(policy, now) else {}
+                child.state, child.reason = "backing_off", child.reason or f"ended with {child.history.last_exit}"
+                self._log_limited("warning", "child_exited", child, **told)
                 child.timer = self._loop.call_later(delay, lambda: self._start(child))
             case GiveUp():
                 child.state = "failed"
@@ -410,6 +444,13 @@ class Supervisor:
                 if child.spec.role != "worker":
                     self._failure = child.reason or f"{child.spec.name} cannot run as configured"
                     self.stop()
+
+    def _log_limited(self, level: str, event: str, child: Child, **facts: Any) -> None:
+        """Says the same about the same child once in a while only: an outage makes all of them fail again and again."""
+        left_out = self._limiter.admit((event, child.spec.name), self._loop.now())
+        if left_out is not None:
+            more = {"left_out": left_out} if left_out else {}
+            getattr(self._log, level)(event, child=child.spec.name, **facts, **more)
 
     # The status
 
@@ -429,6 +470,7 @@ class Supervisor:
         """Gives the status to the monitor and to the observer."""
         self._publish_due = False
         status = self.status()
+        self._service.tell(status)
         monitor = self._children.get("monitor")
         if monitor is not None:
             monitor.tell(NodeReport(status_json(status)))
@@ -439,18 +481,25 @@ class Supervisor:
 
     def _kill_hanging(self) -> None:
         for child in self._children.values():
-            silent = self._loop.now() - child.last_beat
-            if child.process is not None and child.spec.watched and silent > self.plan.heartbeat_timeout:
-                self._log.error("child_hangs", child=child.spec.name, silent_for=round(silent, 1))
+            silent_for = child.silent_for(self._loop.now())
+            if silent_for > self.plan.heartbeat_timeout:
+                self._log_limited("error", "child_hangs", child, silent_for=round(silent_for, 1))
+                child.reason = f"killed after {silent_for:.0f} s without a sign of life"
                 child.last_beat = self._loop.now()
-                child.process.kill()
+                child.send_signal(SHOW_STACKS)
+                self._loop.call_later(_STACKS_AFTER, partial(self._kill_if_same, child, child.process))
+
+    def _kill_if_same(self, child: Child, process: Any) -> None:
+        if child.process is process:
+            child.send_signal(signal.SIGKILL)
 
     def status(self) -> NodeStatus:
         """The node as it is now."""
         monitor, listener = self._children.get("monitor"), self._children.get("listener")
+        policy, now, patience = self.plan.restart, self._loop.now(), self.plan.heartbeat_timeout / 2
         return summarize(
             self.plan,
-            [child.status() for child in self._children.values()],
+            [child.status(policy, now, patience) for child in self._children.values()],
             self._totals.with_report(listener.report if listener is not None else b""),
             uptime=self._loop.now() - self._started_at,
             stopping=self._stopping is not None,

@@ -54,6 +54,16 @@ def check_alive(conn: Connection) -> None:
     _check_open(conn)
 
 
+def probe(conn: Connection) -> None:
+    """Ask an idle session for a sign of life, and wait for it: a half-open connection looks alive until then.
+
+    Raises:
+        StoreUnavailable: The connection is lost.
+    """
+    with translated():
+        conn.execute("")
+
+
 def _check_open(conn: Connection | psycopg.AsyncConnection[Any]) -> None:
     if conn.pgconn.status != psycopg.pq.ConnStatus.OK:
         raise StoreUnavailable("the database ended the session: try again, or check that it is running")

@@ -19,6 +19,7 @@ MAX_CHANNEL_BYTES = 63
 
 _EVENTS = ".events"
 _RUNTIME = ".runtime"
+_CANARY = ".canary"
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -55,6 +56,15 @@ def runtime_channel(schema: str) -> str:
         ConfigurationError: The schema's name makes the channel too long.
     """
     return _checked(schema, _RUNTIME)
+
+
+def canary_channel(schema: str) -> str:
+    """Return the channel on which listeners of the runtime notify themselves, to see that LISTEN works.
+
+    Raises:
+        ConfigurationError: The schema's name makes the channel too long.
+    """
+    return _checked(schema, _CANARY)
 
 
 def check_schema_name(schema: str) -> None:

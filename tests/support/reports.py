@@ -31,9 +31,9 @@ def subscription(name: str = "a", **facts: Any) -> SubscriptionReport:
     return SubscriptionReport(**{"name": name, "stream": "$all", "state": "live", "checkpoint": 5, "head": 5, **facts})
 
 
-def listener(*subscriptions: SubscriptionReport, **counts: int) -> ListenerReport:
+def listener(*subscriptions: SubscriptionReport, **facts: Any) -> ListenerReport:
     """A listener's report, of the live subscriptions "a" and "b" if none are given."""
-    return ListenerReport(subscriptions=list(subscriptions) or [subscription("a"), subscription("b")], **counts)
+    return ListenerReport(subscriptions=list(subscriptions) or [subscription("a"), subscription("b")], **facts)
 
 
 def encoded(report: ListenerReport) -> bytes:
@@ -48,6 +48,7 @@ def node_status(*subscriptions: SubscriptionReport, **facts: Any) -> NodeStatus:
         "node": "one",
         "state": "running",
         "ready": True,
+        "warnings": [],
         "pid": 1,
         "version": "0.1.0",
         "uptime": 12.5,

@@ -35,6 +35,7 @@ EXAMPLES: list[Message] = [
     messages.Heartbeat(),
     messages.Heartbeat(b"\x80\xff"),
     messages.BootFailed("there is no module 'x'"),
+    messages.Broken("the database is not available: try again"),
     messages.Drained(),
     messages.Reconfigure(b"plan"),
     messages.SubscriptionEnded("a"),

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from eventstore.runtime import metrics
 from eventstore.runtime.routing import Phase
 from eventstore.runtime.status import ChildStatus, status_json
-from eventstore.tests.support.reports import node_status, running, subscription
+from eventstore.tests.support.reports import listener, node_status, running, subscription
 
 GAUGES = {**metrics.NODE_GAUGES, **metrics.SUBSCRIPTION_GAUGES, **metrics.CHILD_GAUGES}
 COUNTERS = {**metrics.NODE_COUNTERS, **metrics.SUBSCRIPTION_COUNTERS, **metrics.CHILD_COUNTERS}
@@ -119,3 +119,14 @@ def test_names_with_odd_characters_are_escaped() -> None:
 
 def test_before_the_first_status_there_is_nothing() -> None:
     assert list(metrics.StatusCollector().collect()) == []
+
+
+def test_the_health_of_listen_and_of_processes() -> None:
+    deaf = listener(listen_silent=True, listen_round_trip=0.25)
+    unsettled = running(ChildStatus(name="listener", state="silent", unstable=True))
+    families = scrape(listener=deaf, children=unsettled)
+    assert families["eventstore_listen_silent"].samples[0].value == 1
+    assert families["eventstore_listen_round_trip_seconds"].samples[0].value == 0.25
+    assert values(families["eventstore_process_unstable"], "process")["listener"] == 1
+    assert values(families["eventstore_process_up"], "process")["listener"] == 0
+    assert not scrape()["eventstore_listen_round_trip_seconds"].samples, "unknown is not 0"

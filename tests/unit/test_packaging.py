@@ -23,6 +23,11 @@ from eventstore.runtime.config_reference import reference
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = [ROOT / "supervisor.toml", ROOT / "runtime" / "demo" / "supervisor.toml"]
 TEMPLATE = SHIPPED[0].read_text(encoding="utf-8")
+_EXAMPLES = {
+    "runtime": {"name"},
+    "store": {"session_mode_url", "url", "serializer", "default_database"},
+    "monitor": {"token"},
+}
 COMMENTED_OPTION = re.compile(r"^#(?=\w+ = )", re.MULTILINE)
 
 
@@ -105,8 +110,7 @@ def _imported(path: Path) -> set[str]:
 
 def _comparable(config: RuntimeConfig) -> dict[str, Any]:
     """All options but those for which the template shows an example instead of the default."""
-    examples = {"session_mode_url", "url", "serializer", "default_database"}
-    return config.model_dump(exclude={"runtime": {"name"}, "store": examples, "subscriptions": True})
+    return config.model_dump(exclude={**_EXAMPLES, "subscriptions": True})
 
 
 def _set_in_template() -> set[str]:

@@ -22,7 +22,13 @@ def test_the_lag_is_what_lies_between_checkpoint_and_head(
 def test_the_status_as_json() -> None:
     status = json.loads(status_json(node_status(subscription("a", head=9, retrying={7: 2}), subscription("b"))))
     assert (status["node"], status["state"], status["ready"]) == ("one", "running", True)
-    assert status["listener"] == {"notifications": 3, "reads": 4, "events_read": 50}
+    assert status["listener"] == {
+        "notifications": 3,
+        "reads": 4,
+        "events_read": 50,
+        "listen_round_trip": None,
+        "listen_silent": False,
+    }
     shown = status["subscriptions"][0]
     assert (shown["name"], shown["checkpoint"], shown["head"], shown["lag"]) == ("a", 5, 9, 4)
     assert shown["retrying"] == {"7": 2}
@@ -31,6 +37,8 @@ def test_the_status_as_json() -> None:
         "state": "running",
         "pid": 7,
         "restarts": 0,
+        "recent_restarts": 0,
+        "unstable": False,
         "last_exit": "",
         "reason": "",
     }

@@ -44,7 +44,8 @@ def report_of(sums: dict[str, int]) -> ListenerReport:
 
 def counters(report: ListenerReport) -> dict[str, int]:
     plain = msgspec.structs.asdict(report)
-    del plain["subscriptions"]
+    for state in ("subscriptions", "listen_round_trip", "listen_silent"):
+        del plain[state]
     for name in COUNTERS:
         plain[name] = sum(getattr(s, name) for s in report.subscriptions)
     return plain
@@ -174,3 +175,30 @@ def test_reports_survive_the_heartbeat() -> None:
     report = listener(subscription("a", retrying={3: 2}, owner="two"), notifications=1)
     assert msgspec.msgpack.decode(encoded(report), type=ListenerReport) == report
     assert isinstance(Totals().with_report(encoded(report)).subscriptions[0], SubscriptionReport)
+
+
+def test_a_listen_connection_that_is_silent_is_a_warning_and_no_reason_not_to_be_ready() -> None:
+    status = status_of(listener(listen_silent=True))
+    assert status.ready
+    (warning,) = status.warnings
+    assert "found by polling" in warning
+    assert status_of(listener()).warnings == []
+
+
+def test_the_silence_of_a_listener_ends_with_it() -> None:
+    totals = Totals()
+    totals.keep(encoded(listener(listen_silent=True, listen_round_trip=0.5)))
+    between, after = totals.with_report(b""), totals.with_report(encoded(listener(listen_round_trip=0.25)))
+    assert (between.listen_silent, between.listen_round_trip) == (False, None)
+    assert (after.listen_silent, after.listen_round_trip) == (False, 0.25)
+
+
+def test_a_process_that_does_not_settle_is_a_warning() -> None:
+    unsettled = ChildStatus(name="worker:a:0", state="running", unstable=True, recent_restarts=12)
+    (warning,) = status_of(listener(), running(unsettled)).warnings
+    assert "worker:a:0 was restarted 12 times" in warning
+
+
+def test_a_process_whose_loop_does_not_turn_makes_the_node_not_ready() -> None:
+    status = status_of(listener(), running(ChildStatus(name="listener", state="silent", reason="no sign of life")))
+    assert (status.state, status.ready) == ("degraded", False)
