@@ -21,13 +21,18 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ..store.errors import ConfigurationError
+from .access import CHALLENGE, is_allowed
 from .actor import Actor
 from .loop import Loop
 from .messages import NodeReport, ToChild
 from .metrics import StatusCollector
 from .plan import NodePlan
 
+# What everybody may ask for: it names subscriptions and processes, and holds no data.
+_OPEN = ("/", "/metrics", "/healthz", "/readyz")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _JSON = "application/json; charset=utf-8"
+_REFUSED = json.dumps({"error": "show the token of [monitor] token as bearer token or basic auth"}).encode()
 
 
 class Monitor(Actor):
@@ -48,12 +53,14 @@ class Monitor(Actor):
 
     def _listen(self) -> ThreadingHTTPServer:
         where = self.plan.monitor
+        if where.host not in _LOOPBACK and not where.token:
+            self.log.warning("monitor_is_open", host=where.host, remedy="set [monitor] token, or host to 127.0.0.1")
         try:
-            return _Server((where.host, where.port), self._board)
+            return _Server((where.host, where.port), self._board, where.token)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and where.any_port_if_taken:
                 self.log.warning("monitor_port_taken", port=where.port, remedy="any free one is used; see child_ready")
-                return _Server((where.host, 0), self._board)
+                return _Server((where.host, 0), self._board, where.token)
             address = f"{where.host}:{where.port}"
             remedy = "set [monitor] port to a free one (0 takes any), or enabled = false"
             raise ConfigurationError(f"[monitor] cannot listen on {address}: {error.strerror}; {remedy}") from None
@@ -129,10 +136,11 @@ def _why_not_ready(status: dict[str, Any]) -> str:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], board: Board) -> None:
+    def __init__(self, address: tuple[str, int], board: Board, token: str) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         self.board = board
+        self.token = token
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -154,8 +162,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert isinstance(self.server, _Server)
-        code, content_type, body = self.server.board.answer(self.path.partition("?")[0])
+        path = self.path.partition("?")[0]
+        if path in _OPEN or is_allowed(self.server.token, self.headers["Authorization"]):
+            code, content_type, body = self.server.board.answer(path)
+        else:
+            code, content_type, body = HTTPStatus.UNAUTHORIZED, _JSON, _REFUSED
         self.send_response(code)
+        if code == HTTPStatus.UNAUTHORIZED:
+            self.send_header("WWW-Authenticate", CHALLENGE)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import struct
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -55,12 +56,12 @@ def monitor_at(host: str = "127.0.0.1", port: int = 0, **options: Any) -> Iterat
         supervisor.close()
 
 
-def get(address: str, *paths: str) -> list[tuple[int, str, bytes]]:
+def get(address: str, *paths: str, **headers: str) -> list[tuple[int, str, bytes]]:
     """Asks for paths over one connection."""
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
     answers = []
     for path in paths:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         answers.append((answer.status, answer.headers["Content-Type"], answer.read()))
     connection.close()
@@ -200,3 +201,24 @@ def test_a_client_that_goes_away_leaves_no_traceback(capfd: pytest.CaptureFixtur
         client.close()
         assert get(address, "/healthz")[0][0] == 200
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_status_is_shown_to_those_who_have_the_token() -> None:
+    with monitor_at(token="a-token") as (monitor, address):
+        monitor.on_message(NodeReport(status_json(node_status())))
+        (refused,) = get(address, "/status")
+        assert refused[0] == 401
+        assert b"token" in refused[2]
+        assert b"a-token" not in refused[2]
+        assert get(address, "/status", Authorization="Bearer a-token")[0][0] == 200
+        assert get(address, "/status", Authorization="Basic " + b64encode(b"me:a-token").decode())[0][0] == 200
+        assert get(address, "/status", Authorization="Bearer b-token")[0][0] == 401
+        assert get(address, "/whatever", Authorization="Bearer b-token")[0][0] == 401
+        assert [answer[0] for answer in get(address, "/healthz", "/readyz", "/metrics", "/")] == [200] * 4
+
+
+def test_an_open_monitor_is_warned_of(capfd: pytest.CaptureFixture[str]) -> None:
+    with monitor_at("0.0.0.0"):
+        assert "monitor_is_open" in capfd.readouterr().out
+    with monitor_at("0.0.0.0", token="a-token"), monitor_at("127.0.0.1"):
+        assert "monitor_is_open" not in capfd.readouterr().out
