@@ -10,8 +10,11 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import psycopg
+
 from ..handlers.resolve import extend_path, load_handler
 from ..store.errors import OwnershipLost
+from ..store.listening import check_alive
 from ..store.rows import Row
 from ..store.sql import Statements
 from .actor import Actor
@@ -81,11 +84,15 @@ class Worker(Actor):
         calls = kind(subscription, handler, load_serializer(self.plan.store.serializer), schema, watch)
         if not subscription.transactional:
             return PlainExecution(calls)
+        connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
         if handler.is_async:
             connection = handler.loop.run(aconnect_to(self.plan, self.name))
             self._session = AsyncSession(connection, handler.loop)
         else:
-            self._session = BlockingSession(connect_to(self.plan, self.name, for_handlers=True))
+            connection = connect_to(self.plan, self.name, for_handlers=True)
+            self._session = BlockingSession(connection)
+        # An idle worker would notice the end of its session only with the next event.
+        self.loop.watch(connection.fileno(), lambda: check_alive(connection))
         return TransactionalExecution(calls, self._session, Statements(schema), subscription.transaction_size)
 
     def run(self) -> None:

@@ -43,7 +43,7 @@ def take_notifications(conn: Connection | psycopg.AsyncConnection[Any]) -> list[
     return taken
 
 
-def check_alive(conn: Connection) -> None:
+def check_alive(conn: Connection | psycopg.AsyncConnection[Any]) -> None:
     """Look at what the server sent to an idle session; usually it says that the session has ended.
 
     Raises:
