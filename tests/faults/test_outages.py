@@ -229,3 +229,22 @@ def test_no_long_lived_session_is_ever_inside_a_transaction(site: Site) -> None:
         for _ in range(50):
             assert conn.execute(query).fetchall() == []
             site.node.status()
+
+
+@pytest.mark.parametrize("away", ["stopped", "silent"])
+def test_a_node_is_stopped_while_its_database_is_away(site: Site, away: str) -> None:
+    """Within the grace time, whatever the database does; the other node is the owner and goes on afterwards."""
+    other = site.project.start(name=f"leaving-{away}", **site.variables).until_ready()
+    site.check()
+    if away == "stopped":
+        site.cluster.stop("immediate")
+    else:
+        site.proxy.stall()
+    code = other.terminate()
+    wait_until(lambda: not other.living(), "nobody is left", lambda: str(other.living()))
+    assert code == 0 if away == "stopped" else code in (0, 1)
+    assert "Traceback" not in other.log
+    if away == "stopped":
+        site.cluster.start()
+    else:
+        site.proxy.flow()

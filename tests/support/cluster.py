@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -68,6 +69,10 @@ class Cluster:
 
     def copy_to(self, standby: Cluster) -> None:
         """Makes another cluster a streaming standby of this one."""
+        standby.data.mkdir(exist_ok=True)
+        standby.data.chmod(0o700)
+        if self._pgserver.system_user is not None:
+            shutil.chown(standby.data, self._pgserver.system_user)
         source = f"host=127.0.0.1 port={self.port} user=postgres"
         self._command("pg_basebackup", "-D", str(standby.data), "-d", source, "-R", "-X", "stream", "-c", "fast")
 

@@ -57,6 +57,12 @@ class Site:
         self.proxy = proxy
         self.project = project
         self.node: Node
+        self.variables = {
+            "EVENTSTORE__STORE__SCHEMA": SCHEMA,
+            "EVENTSTORE__STORE__TIMEOUT": "2",
+            "EVENTSTORE__STORE__CONNECT_TIMEOUT": "2",
+            "EVENTSTORE__LOG__FORMAT": "json",
+        }
         self.appended: Counter[str] = Counter()
 
     @property
@@ -68,11 +74,9 @@ class Site:
         """A connection as superuser, past the proxy; close it."""
         return connect(self.admin_url, "test")
 
-    def start(self, name: str = "node", **variables: str) -> Node:
-        """Starts a node that reaches the server through the proxy."""
-        self.node = self.project.start(
-            name=name, EVENTSTORE__STORE__SCHEMA=SCHEMA, EVENTSTORE__LOG__FORMAT="json", **variables
-        )
+    def start(self) -> Node:
+        """Starts the node, which reaches the server through the proxy."""
+        self.node = self.project.start(name="node", **self.variables)
         return self.node
 
     def append(self, each: int = 20, seconds: float = 0.003) -> None:
@@ -151,7 +155,7 @@ def new_site(folder: Path, **tables: str) -> Iterator[Site]:
         project.configure(SUBSCRIPTIONS, **{"runtime": RUNTIME, "restart": RESTART, **tables})
         site = Site(cluster, proxy, project)
         try:
-            site.start(EVENTSTORE__STORE__TIMEOUT="2", EVENTSTORE__STORE__CONNECT_TIMEOUT="2").until_ready()
+            site.start().until_ready()
             yield site
         finally:
             project.stop_all()
