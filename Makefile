@@ -37,7 +37,7 @@ define install
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'; fi
 endef
 
-.PHONY: help run test check fmt bench chaos docs docs-serve clean
+.PHONY: help run test check fmt audit bench chaos docs docs-serve clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,10 @@ check: .venv/.dev ## All but the tests
 fmt: .venv/.dev ## Format the code and mend what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+audit: .venv/.dev ## Look up known vulnerabilities of every installed package
+	$(call install,audit)
+	@$(BIN)/python -m pip_audit --skip-editable
 
 bench: .venv/.dev ## Measure events per second
 	@$(BIN)/python -m bench

@@ -154,7 +154,7 @@ def test_the_supervisor_is_killed_at_any_moment(
     project.configure(PLAIN, runtime=f'heartbeat_interval = 0.1\nstart_method = "{method}"')
     temporary = project.folder / "tmp"
     temporary.mkdir()
-    for _ in range(3):
+    for _ in range(2):
         node = project.start(TMPDIR=str(temporary))
         enough = rng.randrange(2, 6)
         wait_until(lambda node=node, enough=enough: len(of_session(node)) >= enough, "it starts")
@@ -264,7 +264,54 @@ def test_a_thousand_restarts_leave_nothing_behind(tmp_path: Path) -> None:
 def test_signals_in_any_order_end_a_supervisor_with_dying_children(tmp_path: Path) -> None:
 
     rng = random.Random(5)
-    for round_number in range(4):
+    for round_number in range(3):
         left, log = signalled_storm(tmp_path / str(round_number), rng)
         assert left == [], log
         assert "Traceback" not in log
+
+
+def test_children_come_from_a_process_without_threads_or_connections(project: Project, event_store: EventStore) -> None:
+    """A fork copies locks that other threads hold, and shares sockets; here there is neither."""
+    project.handlers(HANDLERS)
+    (project.folder / "pool.py").write_text("""
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+from my_handlers import plain
+""")
+    project.configure('[[subscriptions]]\nname = "plain"\nhandler = "pool:plain"')
+    node = project.start().until_ready()
+    (server,) = [p for p in node.living() if any("forkserver" in part for part in p.cmdline()[:6])]
+    for process in (server, psutil.Process(node.process.pid)):
+        assert process.num_threads() == 1
+        assert process.net_connections("inet") == []
+    event_store.append_to_stream("a", 0, happened(10))
+    node.until_idle("plain", at=10)
+    assert node.terminate() == 0
+
+
+def test_no_slow_handler_loses_its_ownership(project: Project, event_store: EventStore) -> None:
+    """Sleeping, or holding the interpreter in C code, for several times every timeout; a standby waits beside it."""
+    project.handlers(
+        HANDLERS
+        + """
+
+    def hold(event, context):
+        note(event, context, "begun")
+        if event.event_number == 1:
+            time.sleep(1.5)
+        else:
+            sum(range(4 * 10**7))
+        note(event, context)
+"""
+    )
+    project.configure(
+        '[[subscriptions]]\nname = "hold"\nhandler = "my_handlers:hold"',
+        runtime="heartbeat_interval = 0.1\nheartbeat_timeout = 0.5\nlock_retry_interval = 0.2",
+    )
+    owner = project.start(name="owner").until_ready()
+    standby = project.start(name="standby").until_ready()
+    event_store.append_to_stream("a", 0, happened(2))
+    for node in (owner, standby):
+        node.until_idle("hold", at=2)
+    assert [line[4] for line in calls(project, "hold")] == ["begun", "done"] * 2
+    assert restarts(owner)["worker:hold:0"] == restarts(standby)["worker:hold:0"] == 0

@@ -55,6 +55,8 @@ class Project:
         self.folder = folder
         self.url = url
         self.schema = schema
+        self.variables: dict[str, str] = {}
+        """Environment variables of every node that is started from here on."""
         self._nodes: list[Node] = []
 
     def handlers(self, source: str) -> None:
@@ -70,7 +72,7 @@ class Project:
 
     def start(self, *arguments: str, name: str = "", **variables: str) -> Node:
         """Starts a node; it is killed at the end of the test, whatever became of it."""
-        node = Node(self, arguments, name or f"node{len(self._nodes) + 1}", variables)
+        node = Node(self, arguments, name or f"node{len(self._nodes) + 1}", {**self.variables, **variables})
         self._nodes.append(node)
         return node
 
