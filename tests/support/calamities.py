@@ -141,6 +141,8 @@ class World:
         return bool(frozen)
 
     def _starve(self, index: int) -> bool:
+        if not self.nodes[index].status().get("ready"):
+            return False
         try:
             supervisor = psutil.Process(self.nodes[index].process.pid)
             usual = supervisor.rlimit(resource.RLIMIT_NOFILE)
