@@ -26,8 +26,8 @@ _BLOCK = re.compile(r"^```(?P<language>\w*)(?P<rest>[^\n]*)\n(?P<code>.*?)^```$"
 _FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
 _TITLE = re.compile(r'title="([^"]+)"')
 _RUN = {"python", "toml", "sh"}
-_SHOWN = {"text", "elixir"}
-"""Plain text, such as what a command prints; and Elixir, which is there to compare with."""
+_SHOWN = {"text", "elixir", "sql"}
+"""Plain text, such as what a command prints; Elixir, which is there to compare with; and grants, run by a test of them."""
 
 
 class Block(NamedTuple):

@@ -34,6 +34,13 @@ from .wait import wait_until
 _WARM = 20
 
 
+class Storm(Supervisor):
+    """A supervisor of these children, and of none besides."""
+
+    def _specs(self) -> list[ChildSpec]:
+        return list(self._more)
+
+
 def _held() -> dict[str, Any]:
     """What this process and its family hold at this moment."""
     family = psutil.Process().children(recursive=True)
@@ -80,7 +87,7 @@ def main(restarts: int) -> None:
             return True
         return False
 
-    raise SystemExit(int(Supervisor(plan, specs, observe).run()))
+    raise SystemExit(int(Storm(plan, specs, observe).run()))
 
 
 def _start(folder: Path, restarts: int, **streams: Any) -> subprocess.Popen[str]:
