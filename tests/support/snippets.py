@@ -27,7 +27,7 @@ _FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
 _TITLE = re.compile(r'title="([^"]+)"')
 _RUN = {"python", "toml", "sh"}
 _SHOWN = {"text", "elixir", "sql"}
-"""Plain text, such as what a command prints; Elixir, which is there to compare with; and grants, run by a test of them."""
+"""Plain text, such as what a command prints; Elixir, to compare with; grants, which a test of their own runs."""
 
 
 class Block(NamedTuple):
