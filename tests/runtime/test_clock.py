@@ -14,8 +14,8 @@ from eventstore.tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 WALL_CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
-# Dates that people read: the demo's, and when an event was recorded in memory, where no database says so.
-FOR_PEOPLE = (ROOT / "runtime" / "demo", ROOT / "store" / "memory.py")
+# Dates that people read or give: the demo's, the commands', and when an event was recorded in memory.
+FOR_PEOPLE = (ROOT / "runtime" / "demo", ROOT / "runtime" / "control_cli.py", ROOT / "store" / "memory.py")
 LIBRARIES = [Path(f"/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1") for machine in ("x86_64", "aarch64")]
 
 
