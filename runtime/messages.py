@@ -38,7 +38,7 @@ class PeerExited(Message, frozen=True):
     """after_exit: a peer's process is gone for certain (reaped); a new one may follow with `Attach`.
 
     Attributes:
-        died: How it died, such as "SIGKILL"; empty when it ended as it should.
+        died: How it died, such as "SIGKILL"; empty when it ended as it should, or said itself why it could not go on.
     """
 
     peer: str

@@ -407,7 +407,8 @@ class Supervisor:
         if child.spec.role == "listener":
             self._totals.keep(child.report)
             child.report = b""
-        died = "" if exit_code in (ExitCode.OK, ExitCode.RETIRED) else describe_exit(exit_code)
+        # Who says why it ends, as without its database, has not died of an event.
+        died = "" if exit_code in (ExitCode.OK, ExitCode.RETIRED) or child.reason else describe_exit(exit_code)
         for peer in self._peers(child):
             peer.tell(PeerExited(child.spec.name, died))
         if self._stopping is not None:
