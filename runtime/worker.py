@@ -84,16 +84,19 @@ class Worker(Actor):
         calls = kind(subscription, handler, load_serializer(self.plan.store.serializer), schema, watch)
         if not subscription.transactional:
             return PlainExecution(calls)
-        connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
         if handler.is_async:
             connection = handler.loop.run(aconnect_to(self.plan, self.name))
+            self._notice_end_of(connection)
             self._session = AsyncSession(connection, handler.loop)
         else:
-            connection = connect_to(self.plan, self.name, for_handlers=True)
-            self._session = BlockingSession(connection)
-        # An idle worker would notice the end of its session only with the next event.
-        self.loop.watch(connection.fileno(), lambda: check_alive(connection))
+            blocking = connect_to(self.plan, self.name, for_handlers=True)
+            self._notice_end_of(blocking)
+            self._session = BlockingSession(blocking)
         return TransactionalExecution(calls, self._session, Statements(schema), subscription.transaction_size)
+
+    def _notice_end_of(self, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+        """An idle worker would otherwise notice only with the next event that its session has ended."""
+        self.loop.watch(connection.fileno(), lambda: check_alive(connection))
 
     def run(self) -> None:
         """Works until told to stop or due to retire, and stops the handler in order."""
