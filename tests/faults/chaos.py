@@ -38,12 +38,14 @@ SUBSCRIPTIONS = """
     partition_by = "stream"
     transactional = true
     transaction_size = 5
+    max_crashes = 1000 # what dies here is innocent
 
     [[subscriptions]]
     name = "plain"
     handler = "my_handlers:plain"
     concurrency = 2
     partition_by = "stream"
+    max_crashes = 1000
 """
 TABLES = {
     "restart": "backoff_min = 0.01\nbackoff_max = 0.3",

@@ -20,7 +20,7 @@ from eventstore.tests.support.recording import HANDLERS, calls, create_tables, t
 from eventstore.tests.support.storm import run_storm, signalled_storm
 from eventstore.tests.support.wait import wait_until
 
-PLAIN = '[[subscriptions]]\nname = "plain"\nhandler = "my_handlers:plain"\n'
+PLAIN = '[[subscriptions]]\nname = "plain"\nhandler = "my_handlers:plain"\nmax_crashes = 1000 # they are innocent\n'
 COUNTER = """
     [[subscriptions]]
     name = "counter"
@@ -28,6 +28,7 @@ COUNTER = """
     concurrency = 2
     partition_by = "stream"
     transactional = true
+    max_crashes = 1000
     """
 QUICK = "backoff_min = 0.01\nbackoff_max = 0.1"
 SIZES = """

@@ -32,10 +32,12 @@ SUBSCRIPTIONS = """
     partition_by = "stream"
     transactional = true
     transaction_size = 3
+    max_crashes = 1000 # what dies here is innocent
 
     [[subscriptions]]
     name = "plain"
     handler = "my_handlers:plain"
+    max_crashes = 1000
 """
 # Without notifications nothing would be found: the poll is an hour away.
 RUNTIME = """
