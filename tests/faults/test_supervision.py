@@ -316,3 +316,35 @@ def test_no_slow_handler_loses_its_ownership(project: Project, event_store: Even
         node.until_idle("hold", at=2)
     assert [line[4] for line in calls(project, "hold")] == ["begun", "done"] * 2
     assert restarts(owner)["worker:hold:0"] == restarts(standby)["worker:hold:0"] == 0
+
+
+DEADLY = """
+
+    def deadly(event, context):
+        note(event, context, "begun")
+        if event.event_number == 3:
+            how = event.data["how"]
+            os._exit(3) if how == "exit" else os.kill(os.getpid(), getattr(signal, how))
+"""
+
+
+@pytest.mark.parametrize("how", ["exit", "SIGSEGV", "SIGKILL"])
+def test_an_event_that_kills_its_worker_halts_its_subscription_only(
+    project: Project, event_store: EventStore, how: str
+) -> None:
+    project.handlers(HANDLERS + DEADLY)
+    project.configure(
+        PLAIN + '[[subscriptions]]\nname = "deadly"\nhandler = "my_handlers:deadly"\nmax_crashes = 2\n', restart=QUICK
+    )
+    event_store.append_to_stream("a", 0, [EventData("Happened", {"how": how})] * 5)
+    node = project.start()
+    halted = node.until_state("deadly", "halted")
+    assert "died" in halted["reason"]
+    assert ("exit code 3" if how == "exit" else how) in halted["reason"]
+    node.until_idle("plain", at=5)
+    deliveries = [int(line[0]) for line in calls(project, "deadly")]
+    assert deliveries.count(3) == 2, "as often as it may kill"
+    assert all(deliveries.count(number) <= 1 for number in (1, 2, 4, 5)), "what was finished does not come again"
+    assert node.get("/readyz")[0] == 503
+    assert {restarts(node)[name] for name in ("worker:plain:0", "listener", "lock-holder")} == {0}
+    assert node.terminate() == 0
