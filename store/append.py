@@ -6,12 +6,14 @@ connection; the decisions about expected versions are in `expected_version.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
+from .arrays import Array, Bigints, Bytes, Texts, Uuids
 from .errors import CannotAppendToAllStream, ConfigurationError, Conflict, SerializationFailed
+from .event_ids import new_event_id
 from .expected_version import ANY, EXISTS, to_bind
 from .notifications import check_stream_name, check_text
 from .operation import Operation, Query
@@ -28,14 +30,37 @@ Append = tuple[str, Expected, Sequence[EventData]]
 
 
 class EncodedEvents(NamedTuple):
-    """The events of one append as the columns that the statement unnests, in order."""
+    """Events as the columns that the statements unnest, in order."""
 
-    event_ids: list[UUID]
-    event_types: list[str]
-    causation_ids: list[UUID | None]
-    correlation_ids: list[UUID | None]
-    data: list[bytes]
-    metadata: list[bytes | None]
+    event_ids: Uuids
+    event_types: Texts
+    causation_ids: Uuids
+    correlation_ids: Uuids
+    data: Bytes
+    metadata: Bytes
+
+
+class EncodedAppend(NamedTuple):
+    """An append to one stream that has passed every check which needs no database.
+
+    Attributes:
+        stream_uuid: The stream.
+        expected: The expected version as the caller gave it.
+        bind: The expected version as the statements take it.
+        columns: The events.
+        created_at: The time to store for them, None for the database's clock.
+    """
+
+    stream_uuid: str
+    expected: Expected
+    bind: int
+    columns: EncodedEvents
+    created_at: datetime | None
+
+    @property
+    def size(self) -> int:
+        """The number of events."""
+        return len(self.columns.event_ids)
 
 
 def append_events(
@@ -46,7 +71,7 @@ def append_events(
     events: Iterable[EventData],
     *,
     created_at: datetime | None = None,
-    new_id: Callable[[], UUID] = uuid4,
+    new_id: Callable[[], UUID] = new_event_id,
 ) -> Operation[AppendResult]:
     """Append events to one stream, all or none. Mirrors `append_to_stream/4`.
 
@@ -72,16 +97,35 @@ def append_events(
         ConfigurationError: An argument is of no use.
         Conflict: The race for the creation of the stream was lost several times; try again.
     """
+    encoded = encode_append(serializer, stream_uuid, expected, events, created_at=created_at, new_id=new_id)
+    return (yield from append_encoded(statements, encoded))
+
+
+def encode_append(
+    serializer: Serializer,
+    stream_uuid: str,
+    expected: Expected,
+    events: Iterable[EventData],
+    *,
+    created_at: datetime | None = None,
+    new_id: Callable[[], UUID] = new_event_id,
+) -> EncodedAppend:
+    """Return an append ready to be sent; arguments and errors as for `append_events`, as far as no database is asked."""
     check_target(stream_uuid)
     bind = to_bind(expected)
     _check_time(created_at)
-    columns = encode_events(events, serializer, new_id)
-    if not columns.event_ids:
+    return EncodedAppend(stream_uuid, expected, bind, encode_events(events, serializer, new_id), created_at)
+
+
+def append_encoded(statements: Statements, encoded: EncodedAppend) -> Operation[AppendResult]:
+    """Append what was encoded; returns and raises like `append_events`."""
+    stream_uuid, expected, bind, columns, created_at = encoded
+    if not encoded.size:
         return (yield from append_nothing(statements, stream_uuid, expected))
     query = Query(statements["append_events"], (stream_uuid, bind, *columns, created_at))
     for _ in range(1 + RACE_RETRIES):
         for before, position in (yield query):
-            return _result(stream_uuid, before, position, len(columns.event_ids))
+            return _result(stream_uuid, before, position, encoded.size)
         yield from raise_mismatches(statements, [(stream_uuid, expected)])
     raise lost_race([stream_uuid])
 
@@ -92,7 +136,7 @@ def append_many(
     appends: Sequence[Append],
     *,
     created_at: datetime | None = None,
-    new_id: Callable[[], UUID] = uuid4,
+    new_id: Callable[[], UUID] = new_event_id,
 ) -> Operation[list[AppendResult]]:
     """Append to several streams, all or none; the order in `$all` is the order given here.
 
@@ -114,41 +158,67 @@ def append_many(
         EventStoreError: As `append_events`. `Conflict` when a race for the creation of a stream was lost: the rolled
             back call can be repeated.
     """
-    _check_time(created_at)
-    first = _first_expectations(appends)
-    encoded_appends = [encode_events(events, serializer, new_id) for _, _, events in appends]
-    sizes = [len(columns.event_ids) for columns in encoded_appends]
-    if not all(sizes):
+    encoded = [encode_append(serializer, *given, created_at=created_at, new_id=new_id) for given in appends]
+    first = _first_expectations(encoded)
+    if not all(one.size for one in encoded):
         raise ConfigurationError("append_many got an append without events: leave it out")
-    if not appends:
+    if not encoded:
         return []
-    names = sorted(first)
-    counts = dict.fromkeys(names, 0)
-    for (name, _, _), size in zip(appends, sizes, strict=True):
-        counts[name] += size
-    owners = [name for (name, _, _), size in zip(appends, sizes, strict=True) for _ in range(size)]
-    merged = [
-        [value for column in column_parts for value in column] for column_parts in zip(*encoded_appends, strict=True)
-    ]
-    event_ids, event_types, *rest = merged
-    rows = yield Query(
-        statements["append_many"],
-        (
-            names,
-            [to_bind(first[name]) for name in names],
-            [counts[name] for name in names],
-            owners,
-            event_ids,
-            event_types,
-            *rest,
-            created_at,
-        ),
-    )
+    rows = yield Query(statements["append_many"], (*merged(encoded), created_at))
     if not rows:
         yield from raise_mismatches(statements, list(first.items()))
     if not rows or rows[0][2] is None:
-        raise lost_race(names)
-    return _results(appends, sizes, {row[0]: row[1] for row in rows}, rows[0][2])
+        raise lost_race(sorted(first))
+    versions, position = {row[0]: row[1] for row in rows}, rows[0][2]
+    return [result for result in results(encoded, versions, position) if result is not None]
+
+
+def merged(appends: Sequence[EncodedAppend]) -> tuple[Array, ...]:
+    """Return several appends as the binds of one statement: names, expected versions, counts, then a row per event.
+
+    A stream counts once, with the first expected version given for it; the names are sorted, so that all writers lock
+    rows in the same order.
+    """
+    first: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    owners = Texts()
+    columns = EncodedEvents(Uuids(), Texts(), Uuids(), Uuids(), Bytes(), Bytes())
+    for append in appends:
+        name = append.stream_uuid
+        first.setdefault(name, append.bind)
+        counts[name] = counts.get(name, 0) + append.size
+        owners += [name] * append.size
+        for all_values, values in zip(columns, append.columns, strict=True):
+            all_values += values
+    names = sorted(first)
+    return (
+        Texts(names),
+        Bigints([first[name] for name in names]),
+        Bigints([counts[name] for name in names]),
+        owners,
+        *columns,
+    )
+
+
+def results(appends: Sequence[EncodedAppend], versions: Mapping[str, int], position: int) -> list[AppendResult | None]:
+    """Return where each append landed, None for those to streams without a version.
+
+    Args:
+        appends: The appends, in the order of `$all`.
+        versions: The version before of every stream that was appended to.
+        position: The position of `$all` before.
+    """
+    heads = dict(versions)
+    found: list[AppendResult | None] = []
+    for append in appends:
+        name, size = append.stream_uuid, append.size
+        if name not in heads:
+            found.append(None)
+            continue
+        found.append(_result(name, heads[name], position, size))
+        heads[name] += size
+        position += size
+    return found
 
 
 def encode_events(events: Iterable[EventData], serializer: Serializer, new_id: Callable[[], UUID]) -> EncodedEvents:
@@ -158,7 +228,7 @@ def encode_events(events: Iterable[EventData], serializer: Serializer, new_id: C
         ConfigurationError: Something is not an `EventData`, or has no usable type or id.
         SerializationFailed: The serializer refused data or metadata.
     """
-    columns = EncodedEvents([], [], [], [], [], [])
+    columns = EncodedEvents(Uuids(), Texts(), Uuids(), Uuids(), Bytes(), Bytes())
     for event in events:
         _check_event(event)
         columns.event_ids.append(new_id() if event.event_id is None else event.event_id)
@@ -205,28 +275,16 @@ def append_nothing(statements: Statements, stream_uuid: str, expected: Expected)
     return _result(stream_uuid, version, position, 0)
 
 
-def _first_expectations(appends: Sequence[Append]) -> dict[str, Expected]:
+def _first_expectations(appends: Sequence[EncodedAppend]) -> dict[str, Expected]:
     first: dict[str, Expected] = {}
-    for stream_uuid, expected, _ in appends:
-        check_target(stream_uuid)
-        bind = to_bind(expected)
-        if first.setdefault(stream_uuid, expected) is not expected and bind not in (ANY, EXISTS):
+    for append in appends:
+        if append.stream_uuid in first and append.bind not in (ANY, EXISTS):
             raise ConfigurationError(
-                f"append_many names stream {stream_uuid!r} again and expects {expected}: "
+                f"append_many names stream {append.stream_uuid!r} again and expects {append.expected}: "
                 "expect any_version from the second time on"
             )
+        first.setdefault(append.stream_uuid, append.expected)
     return first
-
-
-def _results(
-    appends: Sequence[Append], sizes: Sequence[int], versions: dict[str, int], position: int
-) -> list[AppendResult]:
-    results = []
-    for (stream_uuid, _, _), size in zip(appends, sizes, strict=True):
-        results.append(_result(stream_uuid, versions[stream_uuid], position, size))
-        versions[stream_uuid] += size
-        position += size
-    return results
 
 
 def _result(stream_uuid: str, version: int, position: int, size: int) -> AppendResult:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import tuple_row
 
-from .connection import BEGIN, awaits_transaction, connection_arguments, refuses_options, translated
+from .connection import BEGIN, awaits_transaction, connection_arguments, pack_arrays, refuses_options, translated
 from .operation import Operation, Query, Result
 from .rows import Row
 from .translate import translate
@@ -103,6 +103,7 @@ async def afetch(conn: AsyncConnection, query: Query) -> list[Row]:
         psycopg.Error: Untranslated; `arun` translates.
     """
     async with psycopg.AsyncRawCursor(conn, row_factory=tuple_row) as cursor:
+        pack_arrays(cursor)
         # As in `connection.fetch`: only the simple protocol takes scripts of several statements.
         await cursor.execute(query.sql.encode(), query.params or None, binary=bool(query.params))
         return await cursor.fetchall() if cursor.description else []

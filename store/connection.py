@@ -14,10 +14,13 @@ from functools import partial
 from typing import Any, Self
 
 import psycopg
+from psycopg.abc import AdaptContext
+from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import tuple_row
 
+from .arrays import Array
 from .errors import ConfigurationError
 from .operation import Operation, Query, Result
 from .rows import Row
@@ -232,9 +235,22 @@ def fetch(conn: Connection, query: Query) -> list[Row]:
         psycopg.Error: Untranslated; `run` and `translated` translate.
     """
     with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
+        pack_arrays(cursor)
         # Without binds a statement goes over the simple protocol, which alone takes scripts of several statements.
         cursor.execute(query.sql.encode(), query.params or None, binary=bool(query.params))
         return cursor.fetchall() if cursor.description else []
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: Array) -> bytes:
+        return obj.pack()
+
+
+def pack_arrays(cursor: AdaptContext) -> None:
+    """Have a cursor send the arrays of `arrays.py`; its connection, which may be a caller's, stays as it is."""
+    cursor.adapters.register_dumper(Array, _ArrayDumper)
 
 
 @contextmanager

@@ -27,9 +27,9 @@ def to_bind(expected: Expected) -> int:
     """Return the number that stands for `expected` in the append statement.
 
     Raises:
-        ConfigurationError: It is neither one of the three kinds nor an integer ≥ 0.
+        ConfigurationError: It is neither one of the three kinds nor an integer from 0 to 2⁶³ - 1.
     """
-    if isinstance(expected, int) and not isinstance(expected, bool) and expected >= 0:
+    if isinstance(expected, int) and not isinstance(expected, bool) and 0 <= expected < 2**63:
         return expected
     if isinstance(expected, str) and expected in _BINDS:
         return _BINDS[ExpectedVersion(expected)]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from .append import RACE_RETRIES, append_nothing, check_target, lost_race
+from .arrays import Uuids
 from .errors import ConfigurationError, DuplicateEvent, EventNotFound
 from .expected_version import to_bind
 from .operation import Operation, Query
@@ -45,7 +46,7 @@ def link_events(
     """
     check_target(stream_uuid)
     bind = to_bind(expected)
-    ids = [_event_id(given) for given in events_or_ids]
+    ids = Uuids(_event_id(given) for given in events_or_ids)
     if not ids:
         return (yield from append_nothing(statements, stream_uuid, expected))
     query = Query(statements["link_events"], (stream_uuid, bind, ids))
