@@ -110,7 +110,7 @@ def encode_append(
     created_at: datetime | None = None,
     new_id: Callable[[], UUID] = new_event_id,
 ) -> EncodedAppend:
-    """Return an append ready to be sent; arguments and errors as for `append_events`, as far as no database is asked."""
+    """Return an append ready to be sent; arguments and errors as for `append_events`, but for those of the database."""
     check_target(stream_uuid)
     bind = to_bind(expected)
     _check_time(created_at)
@@ -189,7 +189,7 @@ def merged(appends: Sequence[EncodedAppend]) -> tuple[Array, ...]:
         counts[name] = counts.get(name, 0) + append.size
         owners += [name] * append.size
         for all_values, values in zip(columns, append.columns, strict=True):
-            all_values += values
+            all_values.extend(values)
     names = sorted(first)
     return (
         Texts(names),

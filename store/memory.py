@@ -60,7 +60,11 @@ class InMemoryEventStore(EventStore):
     ) -> None:
         # The pool connects when it is first asked, which never happens; it says when the store is closed or forked.
         super().__init__(
-            _URL, schema=_STATEMENTS.schema, enable_hard_deletes=enable_hard_deletes, serializer=serializer
+            _URL,
+            schema=_STATEMENTS.schema,
+            enable_hard_deletes=enable_hard_deletes,
+            coalesce_appends=False,
+            serializer=serializer,
         )
         self._clock = _MovingClock() if clock is None else clock
         self._lock = threading.RLock()

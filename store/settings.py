@@ -44,6 +44,8 @@ class StoreSettings:
             Takes the place of `queue_target` and `queue_interval`.
         max_waiting: How many callers may wait for a free connection; one more is refused at once. Default 0, no limit.
         enable_hard_deletes: Whether `delete_stream` may remove events for good; default False.
+        coalesce_appends: Whether appends that threads or tasks of this process call at the same time share one commit;
+            default True.
         session_mode_url: Where to connect for LISTEN and advisory locks, when `url` leads through a pooler in
             transaction mode; None (default) for `url`.
         parameters: Further parameters of every connection, which win over those of the URLs: libpq's own, such as
@@ -63,6 +65,7 @@ class StoreSettings:
     queue_timeout: float | None = None
     max_waiting: int = 0
     enable_hard_deletes: bool = False
+    coalesce_appends: bool = True
     session_mode_url: str | None = None
     parameters: Mapping[str, str | int] | None = None
 

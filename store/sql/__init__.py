@@ -16,6 +16,7 @@ DataType = Literal["bytea", "jsonb"]
 
 NAMES = (
     "allow_hard_deletes",
+    "append_combined",
     "append_events",
     "append_many",
     "begin_epoch",
