@@ -67,8 +67,8 @@ audit: .venv/.dev ## Look up known vulnerabilities of every installed package
 	$(call install,audit)
 	@$(BIN)/python -m pip_audit --skip-editable
 
-bench: .venv/.dev ## Measure events per second
-	@$(BIN)/python -m bench
+bench: .venv/.dev ## Measure events per second, latency and cost; ARGS="--quick --plot bench.png" adds options
+	@$(BIN)/python -m eventstore.bench $(ARGS)
 
 chaos: .venv/.dev ## Random faults on two nodes for MINUTES (10), with SEED; every promise is checked at the end
 	@$(BIN)/python -m eventstore.tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

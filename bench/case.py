@@ -20,9 +20,23 @@ from eventstore.runtime.demo.git_history import Commit
 from eventstore.runtime.demo.projection import create_tables
 from eventstore.store import EventData, EventStore, ExpectedVersion, connect, initialise
 
+from .backlog import fill
+
 STREAMS = 1_000
 AUTHORS = 200
 _PER_TRANSACTION = 1_000
+
+
+class Limit(NamedTuple):
+    """What the database or the driver can do at best, to hold a figure against.
+
+    Attributes:
+        name: The figure that measures it.
+        times: How many of the figure's units come with one of the limit's, such as the events of one commit.
+    """
+
+    name: str
+    times: float = 1
 
 
 class Figure(NamedTuple):
@@ -31,14 +45,18 @@ class Figure(NamedTuple):
     Attributes:
         name: Its name in the JSON and for `--only`.
         title: What was measured, for people.
-        unit: "events/s", "rows/s", "commits/s", where more is better, or "ms", where less is.
+        unit: What it is counted in.
         reference: What commanded/eventstore 1.4.8 reached on a 2-core machine; None where it was not measured.
+        limit: What it can be at most; None where nothing measured here says so.
+        less_is_better: Whether smaller values are better.
     """
 
     name: str
     title: str
-    unit: str
+    unit: str = "events/s"
     reference: float | None = None
+    limit: Limit | None = None
+    less_is_better: bool = False
 
 
 class Case(NamedTuple):
@@ -55,12 +73,14 @@ class Bench:
         url: The database; every table made there is in a schema named `bench_…`, dropped in the end.
         seconds: How long each measure with a time budget runs.
         events: Events of the backlog that subscriptions catch up with.
+        many: Events of the large backlog, which shows whether the cost of an event depends on how many there are.
     """
 
-    def __init__(self, url: str, seconds: float, events: int) -> None:
+    def __init__(self, url: str, seconds: float, events: int, many: int) -> None:
         self.url = url
         self.seconds = seconds
         self.events = events
+        self.many = many
         self._schemas: list[str] = []
 
     @contextmanager
@@ -83,6 +103,14 @@ class Bench:
                     [(f"account-{n % STREAMS}", ExpectedVersion.ANY_VERSION, [event(n)]) for n in numbers]
                 )
         self._settle(schema)
+        return schema
+
+    @cached_property
+    def large_backlog(self) -> str:
+        """A schema with `many` events over the same streams, made by the server itself."""
+        schema = self._create_schema()
+        with connect(self.url, "bench", timeout=None) as connection:
+            fill(connection, schema, self.many, STREAMS)
         return schema
 
     @cached_property

@@ -9,35 +9,55 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .case import Bench, Case, Figure
+from .case import Bench, Case, Figure, Limit
 from .handlers import COUNTERS
-from .node import HANDLERS, Stopwatch, events_per_second, run_subscription
+from .node import HANDLERS, Memory, Stopwatch, events_per_second, run_subscription
 
-_BUFFERS = {1: 1_932, 100: 23_435, 1_000: 3_810}
+_SELECT = Limit("limit-select")
 
 
 def cases() -> list[Case]:
-    """One worker with three buffer sizes, four workers, a transactional projection, and the demo's."""
-    alone = [
-        _catch_up(f"buffer-{size}", f"1 worker, buffer {size:,}", reference, buffer_size=size)
-        for size, reference in _BUFFERS.items()
+    """One worker with four settings, four workers, projections, and what the number of events does to both."""
+    return [
+        _catch_up("buffer-1", "1 worker, buffer 1, checkpoint 1", 1_932, buffer_size=1, checkpoint_threshold=1),
+        _catch_up("buffer-1-checkpoint-1000", "1 worker, buffer 1, checkpoint 1,000", 43_284, buffer_size=1),
+        _catch_up("buffer-100", "1 worker, buffer 100", 23_435, buffer_size=100),
+        _catch_up("buffer-1000", "1 worker, buffer 1,000", 3_810, buffer_size=1_000),
+        _catch_up(
+            "4-workers",
+            "4 workers by stream, buffer 100",
+            5_054,
+            concurrency=4,
+            partition_by="stream",
+            buffer_size=100,
+        ),
+        Case((Figure("catch-up-transactional", "catch-up, transactional, 2 workers", limit=_SELECT),), project),
+        Case((Figure("demo-projection", "demo's projection, 2 workers by stream"),), project_commits),
+        Case(
+            (
+                Figure("flat-few", "flat, catch-up of the backlog, buffer 1,000", limit=_SELECT),
+                Figure("flat-few-memory", "flat, memory (PSS) of the node meanwhile", "MB", less_is_better=True),
+                Figure("flat-many", "flat, catch-up of the large backlog, buffer 1,000", limit=_SELECT),
+                Figure("flat-many-memory", "flat, memory (PSS) of the node meanwhile", "MB", less_is_better=True),
+            ),
+            few_and_many,
+        ),
     ]
-    four = _catch_up(
-        "4-workers",
-        "4 workers by stream, buffer 100",
-        5_054,
-        concurrency=4,
-        partition_by="stream",
-        buffer_size=100,
-    )
-    projected = Figure("catch-up-transactional", "catch-up, transactional, 2 workers by stream", "events/s")
-    demo = Figure("demo-projection", "demo's projection, 2 workers by stream", "events/s")
-    return [*alone, four, Case((projected,), project), Case((demo,), project_commits)]
 
 
 def _catch_up(name: str, how: str, reference: float, **options: Any) -> Case:
-    figure = Figure(f"catch-up-{name}", f"catch-up, {how}", "events/s", reference)
+    figure = Figure(f"catch-up-{name}", f"catch-up, {how}", reference=reference, limit=_SELECT)
     return Case((figure,), partial(catch_up, options))
+
+
+def few_and_many(bench: Bench) -> tuple[float, ...]:
+    """Events per second and peak memory, for the same subscription on the usual backlog and on a large one."""
+    found: list[float] = []
+    for schema, events in ((bench.backlog, bench.events), (bench.large_backlog, bench.many)):
+        stopwatch = Memory(events)
+        run_subscription(bench.url, schema, stopwatch, handler=f"{HANDLERS}:noop", buffer_size=1_000)
+        found += [events_per_second(stopwatch.samples), stopwatch.peak / 1e6]
+    return tuple(found)
 
 
 def catch_up(options: dict[str, Any], bench: Bench) -> tuple[float]:

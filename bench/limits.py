@@ -1,9 +1,13 @@
-"""What the database and its driver can do at best, measured in the same run, to hold the other figures against."""
+"""What the database, its driver and a pipe can do at best, measured in the same run, to hold the others against."""
 
 from __future__ import annotations
 
+import multiprocessing
+import socket
+from multiprocessing.process import BaseProcess
 from time import perf_counter
 
+import msgspec
 from psycopg.sql import SQL, Identifier
 
 from eventstore.store import JsonSerializer, Statements, connect, run
@@ -12,10 +16,12 @@ from eventstore.store.read import page_all
 from .case import Bench, Case, Figure, event
 
 _PAGE = 1_000
+_PIPED = 100
+_LENGTH_SIZE = 4
 
 
 def cases() -> list[Case]:
-    """Reading rows, writing rows, and committing."""
+    """Reading rows, writing rows, committing, and giving rows to another process."""
     return [
         Case(
             (Figure("limit-select", "limit, SELECT by pages of 1,000", "rows/s"),),
@@ -23,6 +29,7 @@ def cases() -> list[Case]:
         ),
         Case((Figure("limit-copy", "limit, COPY into one table", "rows/s"),), copy),
         Case((Figure("limit-commits", "limit, commits of one small row", "commits/s"),), commits),
+        Case((Figure("limit-pipe", "limit, rows through a pipe, 100 at a time", "rows/s"),), pipe),
     ]
 
 
@@ -63,6 +70,35 @@ def commits(bench: Bench) -> tuple[float]:
             connection.execute(insert, (done,))
             done += 1
         return (done / (perf_counter() - began),)
+
+
+def pipe(bench: Bench) -> tuple[float]:
+    """Rows per second to another process that decodes them, by the sockets and the encoding that the runtime uses."""
+    row = ("0" * 10, "account-1", 1, "MoneyMoved", b"i" * 16, None, None, b"d" * 110, b'{"user":"u1"}', 0)
+    batch = [row] * _PIPED
+    number = max(1, bench.events // _PIPED)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader: BaseProcess = multiprocessing.get_context("fork").Process(target=_read_all, args=(theirs, number))
+        reader.start()
+        ours.recv(1)
+        encoder, began = msgspec.msgpack.Encoder(), perf_counter()
+        for _ in range(number):
+            payload = encoder.encode(batch)
+            ours.sendall(len(payload).to_bytes(_LENGTH_SIZE, "big") + payload)
+        ours.recv(1)
+        elapsed = perf_counter() - began
+        reader.join()
+    return (number * _PIPED / elapsed,)
+
+
+def _read_all(peer: socket.socket, number: int) -> None:
+    decoder = msgspec.msgpack.Decoder()
+    with peer.makefile("rb") as stream:
+        peer.sendall(b"b")
+        for _ in range(number):
+            decoder.decode(stream.read(int.from_bytes(stream.read(_LENGTH_SIZE), "big")))
+        peer.sendall(b"e")
 
 
 def _as_copy_text(number: int) -> bytes:

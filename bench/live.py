@@ -27,7 +27,7 @@ _PERCENTILES = {"p50": 5.1, "p95": 6.2, "p99": 9.3}
 def cases() -> list[Case]:
     """Median and tail at 100 appends per second."""
     figures = [
-        Figure(f"live-{name}", f"live, append to handler, {name}", "ms", reference)
+        Figure(f"live-{name}", f"live, append to handler, {name}", "ms", reference, less_is_better=True)
         for name, reference in _PERCENTILES.items()
     ]
     return [Case(tuple(figures), latencies)]

@@ -24,6 +24,8 @@ from eventstore.runtime.idle import is_idle, stuck
 from eventstore.runtime.launch import open_store, plan_node, run_node
 from eventstore.runtime.status import NodeStatus
 
+from .processes import proportional_size
+
 HANDLERS = f"{__package__}.handlers"
 _ROOT = str(Path(__file__).resolve().parents[1])
 
@@ -56,19 +58,39 @@ class Stopwatch:
         return is_idle(status, self._target)
 
 
+class Memory(Stopwatch):
+    """A stopwatch that also looks at the memory of the node's children.
+
+    Attributes:
+        peak: The most that was seen, in bytes: what is shared between them counts once.
+    """
+
+    def __init__(self, target: int) -> None:
+        super().__init__(target)
+        self.peak = 0
+
+    def __call__(self, status: NodeStatus) -> bool:
+        """Takes a new status; True when the subscription is idle."""
+        self.peak = max(self.peak, proportional_size(child.pid for child in status.children if child.pid))
+        return super().__call__(status)
+
+
 def new_name() -> str:
     """A name for a subscription that no run before has used."""
     return f"bench-{uuid.uuid4().hex[:12]}"
 
 
-def run_subscription(url: str, schema: str, watch: Watch, *, heartbeat: float = 0.05, **options: Any) -> None:
-    """Runs a node with one new subscription until the watch is satisfied.
+def run_subscription(
+    url: str, schema: str, watch: Watch, *, heartbeat: float = 0.05, copies: int = 1, **options: Any
+) -> None:
+    """Runs a node with one new subscription, or several, until the watch is satisfied.
 
     Args:
         url: The database.
         schema: The schema of the store.
         watch: Sees every status, and ends the run.
         heartbeat: Seconds between two reports; bounds how late the watch sees something.
+        copies: How many subscriptions with these options there are, each with its own name.
         options: Options of the subscription; `handler` must be one of them, the name is drawn where none is given.
 
     Raises:
@@ -79,7 +101,7 @@ def run_subscription(url: str, schema: str, watch: Watch, *, heartbeat: float = 
         runtime=NodeConfig(name="bench", heartbeat_interval=heartbeat, python_path=[_ROOT]),
         monitor=MonitorConfig(enabled=False),
         log=LogConfig(level="warning"),
-        subscriptions=[SubscriptionConfig(**{"name": new_name(), **options})],
+        subscriptions=[SubscriptionConfig(**{"name": new_name(), **options}) for _ in range(copies)],
     )
     problem = "the node was interrupted before it was through"
 

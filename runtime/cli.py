@@ -259,6 +259,18 @@ def _drop_database(config: RuntimeConfig, *, force: bool, as_json: bool) -> None
     typer.echo(commands.as_json({"dropped_database": dropped}) if as_json else text)
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: eventstore-runtime bench --quick --only append",
+)
+def bench(context: typer.Context) -> None:
+    """Measure events per second, latency and cost on the configured database; [bold]bench --help[/bold] tells more."""
+    # A program of its own, which brings much that no other command needs; the URL stays out of its arguments.
+    where = ["--configured"] if context.obj is None else ["--config", str(context.obj)]
+    os.execv(sys.executable, [sys.executable, "-m", "eventstore.bench", *where, *context.args])  # noqa: S606
+
+
 def _stop_on_sigterm() -> None:
     """A node that is stopped while it still starts has nothing to drain: it ends at once, and in order."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitCode.OK)))

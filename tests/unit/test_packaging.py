@@ -120,7 +120,7 @@ def _set_in_template() -> set[str]:
 
 def test_wheel_holds_the_whole_package(wheel: set[str]) -> None:
     """A package or a kind of data file that pyproject.toml does not list would be missing from installs only."""
-    folders = ("store", "handlers", "runtime")
+    folders = ("bench", "store", "handlers", "runtime")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     sources = {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
     assert {f"eventstore/{name}" for name in {"__init__.py", "py.typed", *sources}} <= wheel
@@ -128,7 +128,7 @@ def test_wheel_holds_the_whole_package(wheel: set[str]) -> None:
 
 def test_wheel_holds_nothing_else(wheel: set[str]) -> None:
     tops = {name.split("/")[1] for name in wheel if name.startswith("eventstore/")}
-    assert tops == {"__init__.py", "py.typed", "store", "handlers", "runtime"}
+    assert tops == {"__init__.py", "py.typed", "bench", "store", "handlers", "runtime"}
     assert {name.split("/")[0].split("-")[0] for name in wheel} == {"eventstore", "eventstore_runtime"}
 
 
