@@ -11,7 +11,7 @@ from typing import Any
 
 from .case import Bench, Case, Figure, Limit
 from .handlers import COUNTERS
-from .node import HANDLERS, Memory, Stopwatch, events_per_second, run_subscription
+from .node import HANDLERS, Cost, Stopwatch, events_per_second, run_subscription
 
 _SELECT = Limit("limit-select")
 
@@ -35,10 +35,8 @@ def cases() -> list[Case]:
         Case((Figure("demo-projection", "demo's projection, 2 workers by stream"),), project_commits),
         Case(
             (
-                Figure("flat-few", "flat, catch-up of the backlog, buffer 1,000", limit=_SELECT),
-                Figure("flat-few-memory", "flat, memory (PSS) of the node meanwhile", "MB", less_is_better=True),
-                Figure("flat-many", "flat, catch-up of the large backlog, buffer 1,000", limit=_SELECT),
-                Figure("flat-many-memory", "flat, memory (PSS) of the node meanwhile", "MB", less_is_better=True),
+                *_flat("few", "the backlog"),
+                *_flat("many", "the large backlog"),
             ),
             few_and_many,
         ),
@@ -50,13 +48,21 @@ def _catch_up(name: str, how: str, reference: float, **options: Any) -> Case:
     return Case((figure,), partial(catch_up, options))
 
 
+def _flat(name: str, which: str) -> list[Figure]:
+    return [
+        Figure(f"flat-{name}", f"flat, catch-up of {which}, buffer 1,000", limit=_SELECT),
+        Figure(f"flat-{name}-cpu", f"flat, the same: CPU of an event, {which}", "µs", less_is_better=True),
+        Figure(f"flat-{name}-memory", f"flat, the same: memory (PSS), {which}", "MB", less_is_better=True),
+    ]
+
+
 def few_and_many(bench: Bench) -> tuple[float, ...]:
-    """Events per second and peak memory, for the same subscription on the usual backlog and on a large one."""
+    """Events per second, CPU and peak memory, for the same subscription on the usual backlog and on a large one."""
     found: list[float] = []
     for schema, events in ((bench.backlog, bench.events), (bench.large_backlog, bench.many)):
-        stopwatch = Memory(events)
+        stopwatch = Cost(events)
         run_subscription(bench.url, schema, stopwatch, handler=f"{HANDLERS}:noop", buffer_size=1_000)
-        found += [events_per_second(stopwatch.samples), stopwatch.peak / 1e6]
+        found += [events_per_second(stopwatch.samples), stopwatch.microseconds, stopwatch.peak / 1e6]
     return tuple(found)
 
 

@@ -24,7 +24,7 @@ from eventstore.runtime.idle import is_idle, stuck
 from eventstore.runtime.launch import open_store, plan_node, run_node
 from eventstore.runtime.status import NodeStatus
 
-from .processes import proportional_size
+from .processes import cpu_seconds, proportional_size
 
 HANDLERS = f"{__package__}.handlers"
 _ROOT = str(Path(__file__).resolve().parents[1])
@@ -58,21 +58,33 @@ class Stopwatch:
         return is_idle(status, self._target)
 
 
-class Memory(Stopwatch):
-    """A stopwatch that also looks at the memory of the node's children.
+class Cost(Stopwatch):
+    """A stopwatch that also looks at what the node's processes cost; not the supervisor, which is this process.
 
     Attributes:
-        peak: The most that was seen, in bytes: what is shared between them counts once.
+        peak: The most memory that was seen, in bytes: what is shared between them counts once.
     """
 
     def __init__(self, target: int) -> None:
         super().__init__(target)
         self.peak = 0
+        self._before = 0.0
+        self._cpu = 0.0
 
     def __call__(self, status: NodeStatus) -> bool:
         """Takes a new status; True when the subscription is idle."""
-        self.peak = max(self.peak, proportional_size(child.pid for child in status.children if child.pid))
-        return super().__call__(status)
+        idle = super().__call__(status)
+        pids = [child.pid for child in status.children if child.pid]
+        self.peak = max(self.peak, proportional_size(pids))
+        self._cpu = cpu_seconds(pids)
+        if not self.samples[-1].finished:
+            self._before = self._cpu
+        return idle
+
+    @property
+    def microseconds(self) -> float:
+        """CPU time for each finished event, of all processes together."""
+        return (self._cpu - self._before) / self.samples[-1].finished * 1e6
 
 
 def new_name() -> str:
