@@ -65,12 +65,14 @@ def _bars(panel: Any, results: list[Result], values: list[float]) -> None:
     """Bars with the spread of the rounds, in proportion."""
     below, above = [], []
     for one, value in zip(results, values, strict=True):
-        # Where less is better the smallest value is the best one, and so the end of the bar's spread.
-        worst, best = (one.median / one.max, one.median / one.min) if one.less_is_better else _spread(one)
+        worst, best = _spread(one)
         below.append(value * (1 - worst))
         above.append(value * (best - 1))
     panel.barh(range(len(results)), values, color=_COLOUR, xerr=[below, above], ecolor="#555555")
 
 
 def _spread(one: Result) -> tuple[float, float]:
+    """The worst and the best round as parts of the median."""
+    if one.less_is_better:
+        return one.median / one.max, one.median / one.min if one.min else 1.0
     return one.min / one.median, one.max / one.median

@@ -57,7 +57,9 @@ def test_everything_else_is_measured_on_real_nodes(tmp_path: Path, database_url:
     run, _ = measured(tmp_path, database_url, *groups, "limit-pipe")
     values = {one.name: one.median for one in run.results}
     assert {"catch-up-buffer-1", "flat-out-consumed", "live-p99", "limit-select", "limit-pipe"} <= values.keys()
-    assert min(value for name, value in values.items() if name not in ("idle-queries", "flat-out-lag")) > 0
+    # What is counted in ticks of the clock, or at the moment of a report, may be nothing in so short a time.
+    may_be_nothing = {"idle-queries", "idle-cpu", "flat-few-cpu", "flat-many-cpu", "flat-out-lag", "flat-out-consumed"}
+    assert {name for name, value in values.items() if value <= 0} <= may_be_nothing
     assert values["live-p50"] <= values["live-p95"] <= values["live-p99"]
     assert values["ten-reads"] >= 1
     better = {one.name: one.ratio for one in run.results if one.reference}
