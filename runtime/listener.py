@@ -36,7 +36,6 @@ from .canary import Canary
 from .channel import Channel
 from .database import connect_to
 from .messages import (
-    Acquire,
     AttemptsSaved,
     CheckpointSaved,
     Drained,
@@ -226,8 +225,8 @@ class Listener(Actor):
         self._lock_holder = Channel(channel_socket, LockHolderToListener)
         self.loop.add_channel(self._lock_holder, self._read_lock_holder)
         if not self._draining:
-            for name in self._subscriptions:
-                self.to_lock_holder(Acquire(name))
+            for subscription in self._subscriptions.values():
+                subscription.acquire()
 
     def _leave_lock_holder(self) -> None:
         """Without the lock-holder nothing is owned: its session, and every lock, are gone."""
@@ -338,8 +337,7 @@ class Listener(Actor):
 
     def _begin(self, name: str) -> None:
         """Takes up a subscription that the plan holds now."""
-        self._add(self.plan.subscription(name))
-        self.to_lock_holder(Acquire(name))
+        self._add(self.plan.subscription(name)).acquire()
         self._poll()
 
     def _ended(self, name: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import psycopg
 
-from ..handlers.resolve import Subscription
 from ..store.connection import run
 from ..store.delivery import (
     clear_halt,
@@ -57,14 +56,12 @@ from .messages import (
     OwnershipLost,
     ParkEvents,
     Recheck,
-    Reconfigure,
     Release,
     SaveAttempts,
     SaveCheckpoint,
     SaveHalt,
     Standby,
     TermsChanged,
-    ToChild,
     ToLockHolder,
     TryNow,
     UnparkEvents,
@@ -75,8 +72,8 @@ from .plan import NodePlan
 class Lock:
     """One subscription's lock, held or wanted."""
 
-    def __init__(self, subscription: Subscription, subscription_id: int) -> None:
-        self.subscription = subscription
+    def __init__(self, name: str, subscription_id: int) -> None:
+        self.name = name
         self.subscription_id = subscription_id
         self.held = False
         self.epoch = 0
@@ -116,11 +113,6 @@ class LockHolder(Actor):
         self._release([lock for lock in self._locks.values() if lock.held])
         self.loop.stop()
 
-    def on_message(self, message: ToChild) -> None:
-        """Takes the new plan; what it does not hold any more is released by the listener."""
-        if isinstance(message, Reconfigure):
-            self.plan = NodePlan.decode(message.plan)
-
     # The listener
 
     def on_attach(self, peer: str, channel_socket: socket.socket, busy: bool) -> None:
@@ -154,8 +146,8 @@ class LockHolder(Actor):
                     self._store(message)
                 case Recheck():
                     self._recheck()
-                case Acquire(subscription=name):
-                    wanted.append(self._want(name))
+                case Acquire():
+                    wanted.append(self._want(message))
                 case TryNow():
                     self._tries = 0
                     wanted += [lock for lock in self._locks.values() if not lock.held]
@@ -180,15 +172,15 @@ class LockHolder(Actor):
         assert self._connection is not None
         return self._connection
 
-    def _want(self, name: str) -> Lock:
+    def _want(self, message: Acquire) -> Lock:
+        name = message.subscription
         lock = self._locks.get(name)
         if lock is None:
-            subscription = self.plan.subscription(name)
             record = run(
                 self._session,
-                create_subscription(self._statements, subscription.stream, subscription.name, subscription.start_from),
+                create_subscription(self._statements, message.stream, name, message.start_from),
             )
-            lock = self._locks[name] = Lock(subscription, record.subscription_id)
+            lock = self._locks[name] = Lock(name, record.subscription_id)
         return lock
 
     def _try(self, wanted: list[Lock]) -> None:
@@ -220,7 +212,7 @@ class LockHolder(Actor):
             return
         after = begun.last_seen or 0
         lock.epoch = begun.epoch
-        name = lock.subscription.name
+        name = lock.name
         self.log.info("subscription_owned", subscription=name, epoch=begun.epoch, last_seen=begun.last_seen)
         self._tell(
             Granted(
@@ -249,7 +241,7 @@ class LockHolder(Actor):
             elif found.epoch != lock.epoch:
                 self._begin_epoch(lock)
             else:
-                self._tell(TermsChanged(lock.subscription.name, found))
+                self._tell(TermsChanged(lock.name, found))
 
     def _stand_by(self, locks: list[Lock]) -> None:
         """Says who owns them, and tries again: soon at first, since a dead session frees its locks at once."""
@@ -257,7 +249,7 @@ class LockHolder(Actor):
         for lock in locks:
             lag = known.get(lock.subscription_id)
             if lag is not None:
-                self._tell(Standby(lock.subscription.name, lag.node or "", lag.last_seen))
+                self._tell(Standby(lock.name, lag.node or "", lag.last_seen))
         if self._retry is None:
             self._tries += 1
             delay = self._backoff.delay(self._tries, random.random())  # noqa: S311
@@ -324,7 +316,7 @@ class LockHolder(Actor):
 
     def _lose(self, lock: Lock, epoch: int) -> None:
         """The epoch is not ours, or the subscription was deleted: forget the lock; the listener may ask again."""
-        self.log.warning("ownership_lost", subscription=lock.subscription.name, epoch=epoch)
+        self.log.warning("ownership_lost", subscription=lock.name, epoch=epoch)
         run(self._session, unlock(self._statements, [lock.subscription_id]))
-        del self._locks[lock.subscription.name]
-        self._tell(OwnershipLost(lock.subscription.name, epoch))
+        del self._locks[lock.name]
+        self._tell(OwnershipLost(lock.name, epoch))

@@ -12,6 +12,7 @@ import msgspec
 
 from ..store.delivery_types import Attempt, ParkedEvent, ParkedRows, Terms, Tried
 from ..store.rows import Row
+from ..store.types import StartFrom
 from .routing.inputs import Verdict
 
 
@@ -50,7 +51,7 @@ class Stop(Message, frozen=True):
 
 
 class Reconfigure(Message, frozen=True):
-    """For the listener and the lock-holder: the node's new plan, encoded; only its subscriptions differ."""
+    """For the listener: the node's new plan, encoded; only its subscriptions differ."""
 
     plan: bytes
 
@@ -106,9 +107,16 @@ ToSupervisor = SubscriptionEnded | Ready | Heartbeat | BootFailed | Broken | Dra
 
 
 class Acquire(Message, frozen=True):
-    """Get hold of the subscription and keep trying; answered by `Granted` or `Standby`, later by the other."""
+    """Get hold of the subscription and keep trying; answered by `Granted` or `Standby`, later by the other.
+
+    Attributes:
+        stream: The stream it follows.
+        start_from: Where it begins, if it does not exist yet.
+    """
 
     subscription: str
+    stream: str
+    start_from: StartFrom
 
 
 class SaveCheckpoint(Message, frozen=True):

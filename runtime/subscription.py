@@ -127,6 +127,11 @@ class RunningSubscription:
         if (self.machine.phase, self.machine.idle) != before:
             self._around.changed()
 
+    def acquire(self) -> None:
+        """Asks the lock-holder for it, now and until it is had."""
+        wanted = self.subscription
+        self._around.to_lock_holder(messages.Acquire(wanted.name, wanted.stream, wanted.start_from))
+
     def granted(self, message: messages.Granted) -> None:
         """This node owns the subscription."""
         terms = message.terms
@@ -213,7 +218,7 @@ class RunningSubscription:
         """The epoch is not the newest one any more; asks for the subscription again."""
         if message.epoch in (0, self.machine.epoch):
             self.happened(inputs.Disowned())
-            self._around.to_lock_holder(messages.Acquire(self.subscription.name))
+            self.acquire()
 
     def appended(self, position: int) -> None:
         """The stream has events up to `position`."""

@@ -282,8 +282,7 @@ class Supervisor:
         self._log.info("reloaded", ended=list(difference.ended), begun=list(difference.begun))
         self.plan = difference.plan
         self._plan_bytes = self.plan.encode()
-        for name in ("listener", "lock-holder"):
-            self._children[name].tell(Reconfigure(self._plan_bytes))
+        self._children["listener"].tell(Reconfigure(self._plan_bytes))
         for child in list(self._children.values()):
             if child.spec.subscription in difference.ended:
                 child.leaving = True
