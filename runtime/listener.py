@@ -17,14 +17,13 @@ from typing import Any
 import psycopg
 
 from ..handlers.resolve import Subscription, event_filter, extend_path
-from ..store.connection import run
 from ..store.control import CHANGED
 from ..store.delivery import DueParked, due_parked_events
 from ..store.errors import InvalidNotification
 from ..store.listening import listen, take_notifications
 from ..store.notifications import canary_channel, parse, runtime_channel
 from ..store.notifications import channel as events_channel
-from ..store.read import Page, read_page
+from ..store.read import Page
 from ..store.schema import check
 from ..store.serializer import Serializer
 from ..store.sql import Statements
@@ -58,7 +57,8 @@ from .messages import (
 )
 from .partition_keys import row_key
 from .plan import NodePlan
-from .reader import PageReader, Selection
+from .reader import Request, Selection
+from .reading import Reading
 from .reload import changes
 from .routing import inputs
 from .routing.state import SubscriberId
@@ -77,7 +77,7 @@ class Listener(Actor):
 
     def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
         super().__init__(name, plan, control)
-        self.reader = PageReader(self._read_page, _shared(plan))
+        self._reading = Reading(self.loop, _shared(plan))
         self._subscriptions: dict[str, RunningSubscription] = {}
         self._by_stream: dict[str, list[RunningSubscription]] = defaultdict(list)
         self._lock_holder: Channel[LockHolderToListener] | None = None
@@ -92,7 +92,6 @@ class Listener(Actor):
         self._draining = False
         self._report_due = False
         self._listening: psycopg.Connection[Any] | None = None
-        self._reading: psycopg.Connection[Any] | None = None
         self._statements: Statements
         self._serializer: Serializer
 
@@ -103,8 +102,9 @@ class Listener(Actor):
         self._serializer = load_serializer(store.serializer)
         for subscription in self.plan.subscriptions:
             self._add(subscription)
-        self._reading = connect_to(self.plan, self.name)
-        self._statements = Statements(store.schema, check(self._reading, store.schema))
+        connection = connect_to(self.plan, self.name)
+        self._statements = Statements(store.schema, check(connection, store.schema))
+        self._reading.open(connection, self._statements)
         self._listen()
         self.loop.call_every(self.plan.poll_interval, self._poll)
         self.loop.call_every(self.plan.canary_interval, self._send_canary)
@@ -125,26 +125,22 @@ class Listener(Actor):
 
     def close(self) -> None:
         """Closes both connections."""
-        for connection in (self._listening, self._reading):
-            if connection is not None:
-                connection.close()
+        self._reading.close()
+        if self._listening is not None:
+            self._listening.close()
 
     def report(self) -> ListenerReport:
         """The subscriptions as the status shows them."""
         return ListenerReport(
             subscriptions=[subscription.report() for subscription in self._subscriptions.values()],
             notifications=self._notifications,
-            reads=self.reader.reads,
-            events_read=self.reader.events_read,
+            reads=self._reading.pages.reads,
+            events_read=self._reading.pages.events_read,
             listen_round_trip=self._canary.round_trip,
             listen_silent=self._canary.silent,
         )
 
     # The database
-
-    def _read_page(self, stream: str, after: int, limit: int, **options: Any) -> Page:
-        assert self._reading is not None
-        return run(self._reading, read_page(self._statements, stream, after, limit, **options))
 
     def _hear(self) -> None:
         """Takes all notifications that have come; many for one stream lead to one read."""
@@ -177,8 +173,7 @@ class Listener(Actor):
 
     def _poll(self) -> None:
         """Asks for the heads of all streams with one query, whether or not notifications come."""
-        assert self._reading is not None
-        self._appended(run(self._reading, stream_heads(self._statements, list(self._by_stream))))
+        self._appended(self._reading.run(stream_heads(self._statements, list(self._by_stream))))
 
     # Whether LISTEN works
 
@@ -187,7 +182,7 @@ class Listener(Actor):
         assert self._reading is not None
         was_silent, payload = self._canary.silent, self._canary.send(self.loop.now())
         if payload is not None:
-            run(self._reading, notify(self._statements, canary_channel(self.plan.store.schema), payload))
+            self._reading.run(notify(self._statements, canary_channel(self.plan.store.schema), payload))
         if self._canary.silent and not was_silent:
             self.log.warning("listen_silent", polling_every=_SILENT_POLL)
             self._poll_while_silent()
@@ -326,7 +321,7 @@ class Listener(Actor):
             return
         difference = changes(self.plan, NodePlan.decode(message.plan))
         self.plan = difference.plan
-        self.reader.share(_shared(self.plan))
+        self._reading.pages.share(_shared(self.plan))
         for name in difference.begun:
             if name not in self._subscriptions:
                 self._begin(name)
@@ -358,15 +353,21 @@ class Listener(Actor):
 
     # What the subscriptions need
 
+    def read(self, stream: str, after: int, limit: int, *options: Any) -> Page:
+        """Reads a page; the arguments are those of `PageReader.read`."""
+        return self._reading.pages.read(stream, after, limit, *options)
+
+    def read_soon(self, request: Request) -> None:
+        """Reads a page without waiting for it; the answer may come before this returns."""
+        self._reading.read_soon(request)
+
     def head_of(self, stream: str) -> int | None:
         """The newest event number of a stream, as the database has it now."""
-        assert self._reading is not None
-        return run(self._reading, stream_heads(self._statements, [stream])).get(stream)
+        return self._reading.run(stream_heads(self._statements, [stream])).get(stream)
 
     def read_parked(self, subscription_id: int, limit: int) -> list[DueParked]:
         """Parked events of a subscription that are due."""
-        assert self._reading is not None
-        return run(self._reading, due_parked_events(self._statements, subscription_id, limit))
+        return self._reading.run(due_parked_events(self._statements, subscription_id, limit))
 
     def call_later(self, seconds: float, callback: Any) -> object:
         """Runs a callback once after so many seconds."""

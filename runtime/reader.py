@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
+from functools import partial
 from operator import itemgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..store.errors import StoreUnavailable
 from ..store.filters import EventFilter
@@ -49,6 +50,22 @@ class ReadPage(Protocol):
         ...
 
 
+class Request(NamedTuple):
+    """A read, with the arguments of `PageReader.read`, and whom to answer."""
+
+    stream: str
+    after: int
+    limit: int
+    max_bytes: int | None
+    filter: EventFilter | None
+    head: int | None
+    answer: Callable[[Page], None]
+
+
+BeginRead = Callable[[Request, Callable[[Page], None]], None]
+"""Begins a read of the database, without waiting for it, and tells the page when it is there."""
+
+
 class PageReader:
     """Reads through a small memory of recent pages.
 
@@ -76,6 +93,8 @@ class PageReader:
         self._bytes = 0
         self._pages: OrderedDict[tuple[Selection, int], tuple[Page, int]] = OrderedDict()
         self._windows: dict[Selection, int] = {}
+        self._waiting: deque[Request] = deque()
+        self._under_way = False
         self.reads = 0
         self.events_read = 0
 
@@ -110,6 +129,41 @@ class PageReader:
         found = self._from_memory(selection, after, limit, max_bytes, head)
         return found or self._from_database(selection, after, limit, max_bytes)
 
+    def read_soon(self, request: Request, begin: BeginRead) -> None:
+        """Reads like `read`, without waiting where there is no filter: the answer comes when it is there.
+
+        One read at a time, in the order asked for: who asks for a range that is just being read gets it from memory.
+
+        Args:
+            request: What to read, and whom to answer.
+            begin: Begins a read of the database and tells the page when it is there.
+
+        Raises:
+            StoreError: The database could not be read.
+        """
+        self._waiting.append(request)
+        self._read_next(begin)
+
+    def _read_next(self, begin: BeginRead) -> None:
+        while self._waiting and not self._under_way:
+            request = self._waiting.popleft()
+            selection = (request.stream, request.filter)
+            found = self._from_memory(selection, request.after, request.limit, request.max_bytes, request.head)
+            if found is None and request.filter is not None:
+                found = self._from_database(selection, request.after, request.limit, request.max_bytes)
+            if found is not None:
+                request.answer(found)
+                continue
+            self._under_way = True
+            self.reads += 1
+            begin(request, partial(self._take, request, begin))
+
+    def _take(self, request: Request, begin: BeginRead, page: Page) -> None:
+        self._under_way = False
+        self._note((request.stream, request.filter), request.after, page)
+        request.answer(page)
+        self._read_next(begin)
+
     def _from_memory(
         self, selection: Selection, after: int, limit: int, max_bytes: int | None, head: int | None
     ) -> Page | None:
@@ -140,10 +194,13 @@ class PageReader:
             return Page([], after, complete=False)
         if window is not None:
             self._windows[selection] = next_window(window, len(page.rows), limit, self._clock() - began)
+        self._note(selection, after, page)
+        return page
+
+    def _note(self, selection: Selection, after: int, page: Page) -> None:
         self.events_read += len(page.rows)
         if selection in self._shared and page.scanned_to > after:
             self._keep(selection, after, page)
-        return page
 
     def _keep(self, selection: Selection, after: int, page: Page) -> None:
         size = sum(map(size_of, page.rows))

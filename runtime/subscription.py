@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, assert_never
+from functools import partial
+from typing import Any, Protocol, assert_never
 from uuid import UUID
 
 import structlog
@@ -17,11 +18,12 @@ import structlog
 from ..handlers.resolve import Subscription, event_filter
 from ..store.delivery import DueParked
 from ..store.delivery_types import ParkedEvent, Terms
+from ..store.read import Page
 from ..store.rows import Row
 from . import messages
 from .messages import Message, WorkerToListener
 from .partition_keys import RowKey
-from .reader import PageReader, size_of
+from .reader import Request, size_of
 from .routing import Entry, Phase, RoutingOptions, SubscriptionMachine, inputs
 from .routing.effects import (
     Deliver,
@@ -46,7 +48,9 @@ from .status import SubscriptionReport
 class Surroundings(Protocol):
     """What a subscription needs of the listener."""
 
-    reader: PageReader
+    def read(self, stream: str, after: int, limit: int, *options: Any) -> Page:
+        """Reads a page; the arguments are those of `PageReader.read`."""
+        ...
 
     def read_parked(self, subscription_id: int, limit: int) -> list[DueParked]:
         """Parked events of a subscription that are due."""
@@ -54,6 +58,10 @@ class Surroundings(Protocol):
 
     def head_of(self, stream: str) -> int | None:
         """The newest event number of a stream, as the database has it now; None where there is no such stream."""
+        ...
+
+    def read_soon(self, request: Request) -> None:
+        """Reads a page without waiting for it; the answer may come before this returns."""
         ...
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
@@ -315,7 +323,15 @@ class RunningSubscription:
     def _read(self, effect: Read) -> None:
         head = max(self._head or 0, self.machine.head)
         stream = self.subscription.stream
-        page = self._around.reader.read(stream, effect.after, effect.limit, effect.max_bytes, self._filter, head)
+        if self.machine.phase is Phase.CATCHING_UP and self._filter is None:
+            # While the database works on the next page, this process routes the one before.
+            answer = partial(self._take_page, effect)
+            self._around.read_soon(Request(stream, effect.after, effect.limit, effect.max_bytes, None, head, answer))
+            return
+        page = self._around.read(stream, effect.after, effect.limit, effect.max_bytes, self._filter, head)
+        self._take_page(effect, page)
+
+    def _take_page(self, effect: Read, page: Page) -> None:
         entries, halt = entries_of(page.rows, self._key)
         if halt is None:
             answer = inputs.PageRead(effect.serial, entries, page.scanned_to, page.complete)

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventstore.handlers.resolve import Subscription
 from eventstore.runtime import messages
-from eventstore.runtime.reader import PageReader
+from eventstore.runtime.reader import PageReader, Request
 from eventstore.runtime.subscription import RunningSubscription
 from eventstore.store.delivery import DueParked
 from eventstore.store.delivery_types import Terms
@@ -38,6 +38,12 @@ class Listener:
         self.reads.append((stream, after, max_bytes, filter))
         scanned_to = min(1_000_000, after + (window or limit))
         return Page([], scanned_to, complete=scanned_to == 1_000_000)
+
+    def read(self, stream: str, after: int, limit: int, *options: Any) -> Page:
+        return self.reader.read(stream, after, limit, *options)
+
+    def read_soon(self, request: Request) -> None:
+        raise AssertionError("a read with a filter is not put off")
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
         if seconds == 0:
