@@ -32,6 +32,10 @@ def cases() -> list[Case]:
             buffer_size=100,
         ),
         Case((Figure("catch-up-transactional", "catch-up, transactional, 2 workers", limit=_SELECT),), project),
+        Case(
+            (Figure("catch-up-transactional-batch", "catch-up, transactional, batches of 500", limit=_SELECT),),
+            project_batches,
+        ),
         Case((Figure("demo-projection", "demo's projection, 2 workers by stream"),), project_commits),
         Case(
             (
@@ -87,6 +91,15 @@ def project(bench: Bench) -> tuple[float]:
             partition_by="stream",
         ),
     )
+
+
+def project_batches(bench: Bench) -> tuple[float]:
+    """The same by a handler that takes a batch and writes it with one statement."""
+    schema = bench.backlog
+    bench.execute(COUNTERS, schema)
+    bench.execute("truncate {}.counters", schema)
+    options = {"transactional": True, "batch_size": 500, "buffer_size": 1_000}
+    return (_rate(bench, schema, bench.events, handler=f"{HANDLERS}:count_batch", **options),)
 
 
 def project_commits(bench: Bench) -> tuple[float]:

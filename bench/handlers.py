@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,11 @@ _COUNT = SQL("""
     on conflict (stream) do update set events = total.events + 1
 """)
 
+_COUNTS = SQL("""
+    insert into {} as total (stream, events) select * from unnest(%s::text[], %s::bigint[])
+    on conflict (stream) do update set events = total.events + excluded.events
+""")
+
 COUNTERS = "create table if not exists {}.counters (stream text primary key, events bigint not null)"
 """Makes the table of `count`; `{}` stands for the schema."""
 
@@ -29,6 +35,12 @@ def noop(event: RecordedEvent, context: Context) -> None:
 def count(event: RecordedEvent, context: Context) -> None:
     """Count the events of each stream, for a transactional subscription."""
     context.connection.execute(_count_in(context.schema), (event.stream_uuid,))
+
+
+def count_batch(events: list[RecordedEvent], context: Context) -> None:
+    """The same for a batch, with one statement."""
+    counted = Counter(event.stream_uuid for event in events)
+    context.connection.execute(_counts_in(context.schema), (list(counted), list(counted.values())))
 
 
 def time_of_arrival(event: RecordedEvent, context: Context) -> None:
@@ -50,3 +62,8 @@ def _opened(subscription: str) -> int:
 @lru_cache(maxsize=16)
 def _count_in(schema: str) -> Composed:
     return _COUNT.format(Identifier(schema, "counters"))
+
+
+@lru_cache(maxsize=16)
+def _counts_in(schema: str) -> Composed:
+    return _COUNTS.format(Identifier(schema, "counters"))
