@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import socket
@@ -88,6 +89,9 @@ class Actor(ABC):
     def run(self) -> None:
         """Starts, reports ready, and turns until stopped."""
         detail = self.start()
+        # What is there now stays for good; the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         self.control.send(Ready(detail))
         self.loop.call_every(self.plan.heartbeat_interval, self.beat)
         self.loop.run()

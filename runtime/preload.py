@@ -7,6 +7,7 @@ when a killed supervisor cannot.
 
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -59,3 +60,7 @@ _address = _listening_at()
 if _address is not None:
     # Children leave by os._exit, so this runs in the fork server only.
     atexit.register(_remove, _address)
+
+# Children share the memory of what is here, as long as nobody writes to it: their collectors leave it alone.
+gc.collect()
+gc.freeze()
