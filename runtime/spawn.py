@@ -27,13 +27,19 @@ def start_process(method: str, target: Callable[..., None], arguments: tuple[Any
 
     Returns:
         The `multiprocess.Process`, started.
+
+    Raises:
+        OSError: No process could be made now.
     """
     context = multiprocess.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(_PRELOAD)
     process = context.Process(target=target, args=arguments, name=name)
     with _main_hidden():
-        process.start()
+        try:
+            process.start()
+        except EOFError:
+            raise OSError("the fork server ended while it made the process") from None
     return process
 
 

@@ -248,8 +248,12 @@ class Supervisor:
             self._plan_again = True
         else:
             self._log.info("reloading")
+            try:
+                planning = self._start_planning()
+            except OSError as error:
+                self._log.error("reload_failed", reason=str(error))
+                return
             self._planning = True
-            planning = self._start_planning()
             received = bytearray()
             self._loop.watch(planning.answer, lambda: self._read_planning(planning, received))
 
