@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from operator import itemgetter
 
+import msgspec
+
 from ..handlers.declaration import KeyFunction
 from ..handlers.partition import key_function
 from ..handlers.resolve import Subscription, load_declared, load_function
@@ -26,8 +28,14 @@ _COLUMNS: dict[str, RowKey] = {
 }
 """The keys that need no decoding of the event."""
 
-_UNDECODED = object()
-"""Sets the partition of a stream's events that cannot be decoded apart from all that keys can be."""
+
+class Undecoded(msgspec.Struct, frozen=True):
+    """The key of a stream's events that cannot be decoded, which no function can give; as text the same everywhere."""
+
+    stream: str
+
+    def __str__(self) -> str:
+        return f"undecodable events of {self.stream}"
 
 
 def event_key(subscription: Subscription) -> KeyFunction | None:
@@ -58,7 +66,7 @@ def row_key(subscription: Subscription, serializer: Serializer) -> RowKey | None
             event = decode_event(row, serializer)
         except DeserializationFailed:
             # A worker fails at it too, under the policy of its subscription, and meanwhile holds up nothing else.
-            return _UNDECODED, row[1]
+            return Undecoded(row[1])
         return function(event)
 
     return key

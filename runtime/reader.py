@@ -237,8 +237,8 @@ def next_window(window: int, found: int, limit: int, seconds: float) -> int:
 
 
 def size_of(row: Row) -> int:
-    """The bytes of a row's data and metadata."""
-    return len(row[7]) + len(row[8] or b"")
+    """The bytes of a row's data and metadata; none where the event was deleted for good."""
+    return len(row[7] or b"") + len(row[8] or b"")
 
 
 def _within(rows: list[Row], max_bytes: int) -> list[Row]:

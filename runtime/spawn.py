@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import multiprocess
+from multiprocess import forkserver
 
 _PRELOAD = [f"{__package__}.preload"]
 
@@ -41,6 +42,19 @@ def start_process(method: str, target: Callable[..., None], arguments: tuple[Any
         except EOFError:
             raise OSError("the fork server ended while it made the process") from None
     return process
+
+
+def fork_server() -> int:
+    """Starts the fork server where none runs.
+
+    Returns:
+        Its pid. When that changes, the one before has died, and with it every child that it had made.
+    """
+    multiprocess.get_context("forkserver").set_forkserver_preload(_PRELOAD)
+    with _main_hidden():
+        forkserver.ensure_running()
+    pid: int = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - nothing else tells it
+    return pid
 
 
 @contextlib.contextmanager

@@ -165,13 +165,12 @@ class RunningSubscription:
                 parked=terms.parked,
                 parked_numbers=message.parked_numbers,
                 partitions=message.partitions,
+                parked_due=terms.parked_due,
                 unclean=message.unclean,
             )
         )
         if self._head is not None:
             self.happened(inputs.Appended(self._head))
-        if terms.parked_due:
-            self._read_parked()
         if begins_anew:
             # What handlers keep in memory belongs to what an operator has just ended.
             for subscriber in self._subscribers:
@@ -272,9 +271,10 @@ class RunningSubscription:
             reason = f"the handler took longer than timeout = {self.subscription.timeout:g} s, so its worker was ended"
         self._deaths += 1
         self._log.error("worker_died_of_event", event_number=first, reason=reason)
-        one_by_one = not self.subscription.transactional and self.subscription.batch_size is None
+        # What a transaction held is undone; without one, each event or batch before this one is finished.
+        finished_before = not self.subscription.transactional
         jitter = random.random()  # noqa: S311
-        self.happened(inputs.Died(subscriber, first, last, one_by_one, reason, jitter))
+        self.happened(inputs.Died(subscriber, first, last, finished_before, reason, jitter))
 
     # What to do
 
@@ -390,12 +390,20 @@ class RunningSubscription:
         if not due:
             return
         entries: list[Entry] = []
+        halt: inputs.Halt | None = None
         for parked in due:
             # One that is discarded may have no event left to compute a key of.
-            key = parked.partition if parked.discard or self._key is None else self._key(parked.row)
-            entries.append(Entry(parked.row[0], key, parked.row, size_of(parked.row)))
+            if parked.discard:
+                entries.append(Entry(parked.row[0], parked.partition, parked.row, size_of(parked.row)))
+                continue
+            found, halt = entries_of([parked.row], self._key)
+            if halt is not None:
+                break
+            entries += found
         discarded = [parked.row[0] for parked in due if parked.discard]
         self.happened(inputs.ParkedDue(entries, discarded, complete=len(due) < limit))
+        if halt is not None:
+            self.happened(halt)
 
     def _retry_later(self, effect: StartRetryTimer) -> None:
         self._log.warning(

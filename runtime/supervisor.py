@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import msgspec
 import structlog
@@ -43,7 +44,7 @@ from .plan import NodePlan
 from .reload import changes
 from .restart import ChildHistory, ExitCode, GiveUp, Restart, RestartPolicy, describe_exit
 from .service import Service
-from .spawn import start_process
+from .spawn import fork_server, start_process
 from .status import ChildStatus, NodeStatus, status_json
 from .summary import Totals, summarize
 from .topology import ChildSpec, process_tree
@@ -162,6 +163,7 @@ class Supervisor:
         self._publish_due = False
         self._failure = ""
         self._had_terminal = sys.stderr.isatty()
+        self._fork_server = 0
 
     # The life of a node
 
@@ -352,6 +354,7 @@ class Supervisor:
                 self._follow_exit(child, ExitCode.FAILED, 0.0)
 
     def _spawn(self, child: Child) -> None:
+        self._see_fork_server()
         ours, theirs = socket_pair()
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
@@ -363,6 +366,15 @@ class Supervisor:
         child.started_at = child.last_beat = self._loop.now()
         self._loop.add_channel(child.control, lambda: self._read(child))
         self._loop.watch(child.process.sentinel, lambda: self._on_exit(child))
+
+    def _see_fork_server(self) -> None:
+        """A new fork server is like a new node: what killed the old one, with all children, may have been an event."""
+        if self.plan.start_method != "forkserver":
+            return
+        before, self._fork_server = self._fork_server, fork_server()
+        if before not in (0, self._fork_server):
+            self.plan = msgspec.structs.replace(self.plan, run=uuid4().hex)
+            self._plan_bytes = self.plan.encode()
 
     def _peers(self, child: Child) -> list[Child]:
         return [self._children[name] for name in child.spec.peers if name in self._children]

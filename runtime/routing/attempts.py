@@ -77,28 +77,33 @@ class Attempts:
         return number in self._skipped
 
     def count(self, number: int) -> tuple[int, int]:
-        """The attempt an event is at, and the processes that died of it."""
+        """The attempt of an event that comes next, and the processes that died of it."""
         return self._next.get(number, 1), self._crashes.get(number, 0)
 
     def reason(self, number: int) -> str:
         """Why its last attempt failed."""
         return self._reasons.get(number, "")
 
+    def called(self, number: int) -> int:
+        """The handler was called with an event and did not finish it; returns which attempt that was."""
+        attempt = self._next.get(number, 1)
+        self._next[number] = attempt + 1
+        return attempt
+
     def failed(self, number: int, verdict: Verdict, reason: str, after: float | None, jitter: float) -> Again | GiveUp:
         """A handler did not finish an event: by an exception, or by asking for a retry, which never runs out."""
-        attempt = self._next.get(number, 1)
+        attempt = self.called(number)
         if verdict == "error":
             self._reasons[number] = reason
             if attempt >= self._options.max_attempts:
                 return GiveUp(f"{reason} (attempt {attempt}, the last one)")
             self._unsaved.add(number)
-        self._next[number] = attempt + 1
         return Again(retry_delay(attempt, self._options, jitter) if after is None else after)
 
     def died(self, number: int, reason: str, jitter: float) -> Again | GiveUp:
         """A process died of an event."""
-        attempt, crashes = self.count(number)
-        self._next[number] = attempt + 1
+        crashes = self._crashes.get(number, 0)
+        self.called(number)
         self._crashes[number] = crashes + 1
         self._reasons[number] = reason
         self._unsaved.add(number)
@@ -122,11 +127,17 @@ class Attempts:
     def survived(self, number: int) -> None:
         """Takes back the crash that `begin_carefully` counted ahead."""
         self._crashes[number] -= 1
+        self._unsaved.add(number)
 
-    def unstored(self, number: int) -> Attempt:
-        """What is to be stored of an event."""
+    def unstored(self, number: int, *, begins: bool = False) -> Attempt:
+        """What is to be stored of an event.
+
+        Args:
+            number: The event.
+            begins: It is about to be delivered; should nobody live to say what came of it, that was an attempt.
+        """
         attempt, crashes = self.count(number)
-        return Attempt(number, attempt, crashes, self._reasons.get(number, ""))
+        return Attempt(number, attempt + begins, crashes, self._reasons.get(number, ""))
 
     def saved(self, numbers: Iterable[int]) -> list[int]:
         """Notes what was stored; returns the events whose wait was over before."""

@@ -90,18 +90,21 @@ class Failures:
     def failed(self, message: Failed) -> Halted | list[int]:
         """Decides about an event that was not finished; it is held already."""
         number = message.number
-        self._survived(number)
+        survived = self._survived(number)
+        if survived and message.verdict not in ("error", "retry"):
+            self._store(number)
         match message.verdict:
             case "skip":
                 return self._skip(number, message.reason)
             case "stop":
                 return Halted(number, message.reason)
             case "park":
+                self.attempts.called(number)
                 return self._park(number, message.reason)
             case "error" | "retry":
                 decision = self.attempts.failed(number, message.verdict, message.reason, message.after, message.jitter)
-                if message.verdict == "error" and not isinstance(decision, GiveUp):
-                    self._effects.append(StoreAttempts([self.attempts.unstored(number)]))
+                if survived or (message.verdict == "error" and not isinstance(decision, GiveUp)):
+                    self._store(number)
                 return self._decided(number, decision, message.reason)
 
     def died(self, subscriber: Subscriber, message: Died) -> Halted | list[int]:
@@ -119,7 +122,7 @@ class Failures:
         self._assignment.hold(subscriber, number)
         self._survived(number)
         decision = self.attempts.died(number, message.reason, message.jitter)
-        self._effects.append(StoreAttempts([self.attempts.unstored(number)]))
+        self._store(number)
         return self._decided(number, decision, message.reason)
 
     def refused(self, number: int) -> Halted | list[int]:
@@ -152,8 +155,8 @@ class Failures:
         holds = self._options.on_exhausted == "park_partition" or self.parked.is_blocked(entry.key)
         if not self.parked.is_replay(number) and (limit := self.parked.limit(entry.key)):
             return Halted(number, f"{reason}; it cannot be parked: {limit}")
-        attempts, crashes = self.attempts.count(number)
-        parkings = [self.parked.park(entry, holds=holds, attempts=attempts, crashes=crashes, reason=reason)]
+        coming, crashes = self.attempts.count(number)
+        parkings = [self.parked.park(entry, holds=holds, attempts=coming - 1, crashes=crashes, reason=reason)]
         behind = self._assignment.withdraw(entry.key, number) if holds and entry.key is not None else []
         self._assignment.discard(number)
         halt: Halted | None = None
@@ -208,16 +211,18 @@ class Failures:
         self._more_due = not message.complete or len(message.entries) > room
         fresh = self.parked.take(message.entries[:room])
         unwanted = {entry.number for entry in fresh} & set(message.discarded)
-        self.attempts.forget(entry.number for entry in fresh)
         self._remove(unwanted)
         return [entry for entry in fresh if entry.number not in unwanted]
 
     def finished(self, numbers: list[int]) -> list[int]:
         """Forgets events that are finished; returns those that the checkpoint waits for."""
-        self.attempts.forget(numbers)
         if self._careful:
             self._careful = max(0, self._careful - len(numbers))
-            self._begun.difference_update(numbers)
+            for number in numbers:
+                # The checkpoint may be far from it, and the next owner must not take it for the guilty one.
+                if self._survived(number):
+                    self._store(number)
+        self.attempts.forget(numbers)
         replays = [number for number in numbers if self.parked.is_replay(number)] if self.parked.replaying else []
         if not replays:
             return numbers
@@ -258,11 +263,16 @@ class Failures:
             self.attempts.begin_carefully(number)
         attempts = self.attempts.alone([number])
         self._kept_back = Deliver(delivery.subscriber, delivery.entries, delivery.generation, attempts)
-        self._effects.append(StoreAttempts([self.attempts.unstored(number)]))
+        self._effects.append(StoreAttempts([self.attempts.unstored(number, begins=True)]))
         return True
 
-    def _survived(self, number: int) -> None:
-        """The node lives: the crash that was counted ahead did not happen."""
-        if number in self._begun:
-            self._begun.remove(number)
-            self.attempts.survived(number)
+    def _survived(self, number: int) -> bool:
+        """The node lives: a crash that was counted ahead did not happen, which is to be stored where there was one."""
+        if number not in self._begun:
+            return False
+        self._begun.remove(number)
+        self.attempts.survived(number)
+        return True
+
+    def _store(self, number: int) -> None:
+        self._effects.append(StoreAttempts([self.attempts.unstored(number)]))

@@ -27,6 +27,7 @@ class Owned(msgspec.Struct, frozen=True):
         parked: The number of parked events, held ones included.
         parked_numbers: Those of them above the checkpoint.
         partitions: The partitions that have parked events.
+        parked_due: Some parked events are to be handled again, or discarded.
         unclean: How many owners in a row ended without order and without progress.
     """
 
@@ -38,6 +39,7 @@ class Owned(msgspec.Struct, frozen=True):
     parked: int = 0
     parked_numbers: list[int] = []
     partitions: dict[str, ParkedRows] = {}
+    parked_due: bool = False
     unclean: int = 0
 
 

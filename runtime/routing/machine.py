@@ -17,7 +17,7 @@ from typing import assert_never
 
 from .assignment import Assignment
 from .checkpoint import CheckpointTracker
-from .effects import Deliver, Drained, Effect, Read, Recall, SaveCheckpoint, StartCheckpointTimer
+from .effects import Deliver, Drained, Effect, Read, ReadParked, Recall, SaveCheckpoint, StartCheckpointTimer
 from .failures import Failures
 from .inputs import (
     Acked,
@@ -219,6 +219,9 @@ class SubscriptionMachine:
         self._forget_events(message)
         self.halted = message.halted
         self.phase = Phase.HALTED if message.halted else Phase.PAUSED if message.paused else Phase.CATCHING_UP
+        if message.parked_due and self.phase is Phase.CATCHING_UP:
+            # Before the first read: what operators have discarded makes room for what is read.
+            self._effects.append(ReadParked())
 
     def _on_disowned(self) -> None:
         self._forget_events(Owned(self.epoch, self._saved))
@@ -360,7 +363,8 @@ class SubscriptionMachine:
             self._finished(outcome)
 
     def _halt(self, number: int, reason: str) -> None:
-        if self.phase in _DELIVERING:
+        # Also of an event that was being handled when the pause came: nothing else would ever take it up again.
+        if self.phase in _DELIVERING or self.phase is Phase.PAUSED:
             self.phase = Phase.HALTED
             self.halted = Halted(number, reason)
             self._effects.append(self.halted)

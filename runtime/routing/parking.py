@@ -99,14 +99,19 @@ class ParkedEvents:
         return number in self._replaying
 
     def limit(self, key: Hashable) -> str:
-        """Why no further event of the key can be parked, in words; empty where one can."""
-        options = self._options
-        if self.count >= options.max_parked:
-            return f"{self.count} events are parked, and max_parked = {options.max_parked}"
-        held = self._rows.get(key_text(key), 0) if key is not None else 0
-        if held >= options.max_parked_per_partition:
-            most = options.max_parked_per_partition
-            return f"{held} events of partition {key_text(key)!r} are parked, and max_parked_per_partition = {most}"
+        """Why no further event of the key can be parked, in words; empty where one can.
+
+        What operators have retried or discarded is on its way out, and does not count.
+        """
+        options, text = self._options, key_text(key)
+        count = self.count - len(self._replaying)
+        if count >= options.max_parked:
+            return f"{count} events are parked, and max_parked = {options.max_parked}"
+        held = self._rows.get(text, 0) if key is not None else 0
+        if held >= (most := options.max_parked_per_partition):
+            held -= sum(1 for leaving in self._replaying.values() if leaving == text)
+            if held >= most:
+                return f"{held} events of partition {text!r} are parked, and max_parked_per_partition = {most}"
         return ""
 
     def park(self, entry: Entry, *, holds: bool, attempts: int, crashes: int, reason: str) -> Parking:

@@ -16,7 +16,10 @@ owner as (
   insert into "{schema}".runtime_owners as o (subscription_id, unit, epoch, node, released, run, began_at, unclean)
   select s.subscription_id, $2, 1, $3::text, false, $4, coalesce(s.last_seen, 0),
          case when coalesce(before.is_clean, true) then 0
-              when before.began_at = coalesce(s.last_seen, 0) then before.unclean + 1
+              -- A parked event that is tried again is behind every progress.
+              when before.began_at = coalesce(s.last_seen, 0)
+                or exists (select from "{schema}".runtime_parked_events p
+                            where p.subscription_id = $1 and p.unit = $2 and p.state = 'retry') then before.unclean + 1
               else 1 end
     from "{schema}".subscriptions s left join before on true
    where s.subscription_id = $1

@@ -129,14 +129,20 @@ class World:
                 self.stored or None,
                 paused=self.paused,
                 halted=self.halt,
-                tried={n: t for n, t in self.tried.items() if n > self.stored},
+                tried=self._remembered(),
                 parked=len(self.rows),
                 parked_numbers=sorted(n for n in self.rows if n > self.stored),
                 partitions=partitions,
+                parked_due=any(self._is_due(number) for number in self.rows),
                 unclean=self.unclean,
             )
         )
-        self.look_for_parked()
+
+    def _remembered(self) -> dict[int, Tried]:
+        """What an owner is told: of events above the checkpoint, and of parked ones that are on their way again."""
+        waiting = {number for number, row in self.rows.items() if row.state == "parked"}
+        known = {n: t for n, t in self.tried.items() if n > self.stored or n in self.rows}
+        return {n: t for n, t in known.items() if t.skip or n not in waiting}
 
     def disown(self) -> None:
         self.owned = False
@@ -278,7 +284,9 @@ class World:
                 self.happened(inputs.AttemptsSaved([attempt.number for attempt in attempts]))
             case Park(events=events):
                 for event in events:
-                    self.rows[event.entry.number] = Row(event.entry.key, event.state, event.holds)
+                    known = self.rows.get(event.entry.number)
+                    state = "discard" if known is not None and known.state == "discard" else event.state
+                    self.rows[event.entry.number] = Row(event.entry.key, state, event.holds)
                     self.finished.add(event.entry.number)
                 self.happened(inputs.ParkSaved([event.entry.number for event in events]))
             case Unpark(numbers=numbers):
@@ -305,8 +313,10 @@ class World:
     def decide(self, number: int, state: str) -> None:
         """Has a parked event retried or discarded."""
         row = self.rows[number]
-        if row.state == "parked" or (state == "discard" and row.state == "held"):
+        if row.state == "parked" or (state == "discard" and row.state in ("held", "retry")):
             self.rows[number] = replace(row, state=state)
+            if not self.tried.get(number, Tried()).skip:
+                self.tried.pop(number, None)
 
     def look_for_parked(self, limit: int = 5) -> None:
         """The listener reads which parked events are due."""

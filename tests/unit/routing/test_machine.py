@@ -695,7 +695,8 @@ def test_after_two_owners_without_progress_events_come_one_by_one_and_stored_as_
     (delivery,) = worker.inbox
     assert isinstance(delivery, Deliver)
     assert [entry.number for entry in delivery.entries] == [1]
-    assert made.tried[1].crashes == 1, "should the node die of it, its successor knows"
+    assert delivery.attempts == {1: 1}
+    assert (made.tried[1].attempts, made.tried[1].crashes) == (2, 1), "should the node die of it, its successor knows"
     made.own(unclean=3)
     made.settle()
     assert made.calls == [1, 2, 3]
@@ -780,6 +781,25 @@ def test_an_event_that_fails_again_is_parked_again_and_what_follows_stays_held()
     assert made.calls == [1, 1]
 
 
+def test_a_retried_parked_event_that_kills_nodes_is_parked_again() -> None:
+    made = parked("a", "a", max_crashes=2)
+    (worker,) = made.workers.values()
+    made.decide(1, "retry")
+    made.own(unclean=2)
+    for unclean in (3, 4):
+        made.settle(stuck=frozenset("a"))
+        assert [entry.number for entry in worker.buffer] == [1]
+        worker.buffer.clear()
+        made.own(unclean=unclean)
+    made.settle(stuck=frozenset("a"))
+    assert {number: row.state for number, row in made.rows.items()} == {1: "parked", 2: "held"}
+    assert not worker.buffer
+    made.decide(1, "retry")
+    made.look_for_parked()
+    made.settle()
+    assert made.calls == [1, 1, 2], "an operator's next try has a fresh count"
+
+
 def test_parking_an_event_alone_lets_its_partition_go_on() -> None:
     made = parked("a", "a", on_exhausted="park")
     assert list(made.rows) == [1]
@@ -792,6 +812,27 @@ def test_beyond_the_limit_the_subscription_halts_instead_of_dropping() -> None:
     assert made.phase is Phase.HALTED
     assert made.halted == 3
     assert made.stored == 2
+
+
+@pytest.mark.parametrize("policy", ["park", "park_partition"])
+@pytest.mark.parametrize("state", ["retry", "discard"])
+def test_what_operators_take_out_of_a_full_park_makes_room_when_the_subscription_is_resumed(
+    policy: str, state: str
+) -> None:
+    made, (worker,) = world(*["a"] * 4, capacity=3, max_attempts=1, on_exhausted=policy, max_parked=2)
+    while made.phase is not Phase.HALTED:
+        made.settle(stuck=frozenset("a"))
+        if worker.buffer:
+            made.fail(worker)
+        made.settle(stuck=frozenset("a"))
+    assert (sorted(made.rows), made.halted) == ([1, 2], 3)
+    for number in (1, 2):
+        made.decide(number, state)
+    made.resume()
+    made.settle()
+    assert made.phase is Phase.LIVE
+    assert not made.rows
+    assert made.handled | made.passed_over == {1, 2, 3, 4}
 
 
 def test_a_parked_event_is_known_to_the_next_owner_though_the_checkpoint_is_before_it() -> None:
@@ -860,3 +901,62 @@ def test_a_read_asks_for_no_more_bytes_than_there_is_room_for() -> None:
     made.answer_read()
     assert made.machine.unfinished_bytes == 30
     assert not made.reads, "the rest waits in the database"
+
+
+# What goes wrong where nobody looks
+
+
+def test_an_event_that_is_given_up_while_paused_halts_and_is_not_lost() -> None:
+    made, (worker,) = world("a", "a", "b", capacity=1, max_attempts=1)
+    made.answer_read()
+    take_all(worker)
+    made.pause(paused=True)
+    made.fail(worker)
+    made.settle()
+    assert (made.phase, made.halted) == (Phase.HALTED, 1)
+    made.paused = False
+    made.resume()
+    made.settle()
+    assert made.phase is Phase.LIVE
+    assert made.stored == 3
+
+
+def test_an_event_that_outlived_its_careful_delivery_is_not_blamed_for_what_other_nodes_died_of() -> None:
+    """The first event waits for its retry while node after node is killed; the others were handled each time."""
+    made, (worker,) = world("a", "b", "c", capacity=3, owned=False, max_crashes=2, on_exhausted="skip")
+    for unclean in (2, 3, 4, 5):
+        made.own(unclean=unclean)
+        made.answer_read()
+        for _ in range(3):
+            while made.requests:
+                made.answer_request()
+            take_all(worker)
+            if worker.buffer[0].key == "a":
+                made.fail(worker, "retry")
+            else:
+                made.handle(worker)
+            made.hear(worker)
+        while made.requests:
+            made.answer_request()
+        made.retries.clear()
+        assert {number: tried.crashes for number, tried in made.tried.items()} == {1: 0, 2: 0, 3: 0}
+    made.own()
+    made.settle()
+    assert not made.passed_over
+    assert made.stored == 3
+
+
+def test_a_parked_event_that_fails_again_after_an_operator_gave_it_up_is_discarded() -> None:
+    made = parked("a", "a")
+    made.decide(1, "retry")
+    made.look_for_parked()
+    made.decide(1, "discard")
+    (worker,) = made.workers.values()
+    take_all(worker)
+    made.fail(worker)
+    made.hear(worker)
+    made.settle()
+    made.look_for_parked()
+    made.settle()
+    assert not made.rows
+    assert made.calls == [1, 1, 2]
