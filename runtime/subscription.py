@@ -143,7 +143,11 @@ class RunningSubscription:
     def granted(self, message: messages.Granted) -> None:
         """This node owns the subscription."""
         terms = message.terms
-        begins_anew = self.machine.phase not in (Phase.WAITING, Phase.DRAINING, Phase.STOPPED)
+        if self.machine.phase not in (Phase.WAITING, Phase.DRAINING, Phase.STOPPED):
+            # What handlers keep in memory belongs to what an operator has just ended. Told first, so that they take
+            # nothing of what comes now.
+            for subscriber in self._subscribers:
+                self._around.to_worker(subscriber, messages.Renew())
         self._subscription_id = message.subscription_id
         self._owner = ""
         self._terms = terms
@@ -171,10 +175,6 @@ class RunningSubscription:
         )
         if self._head is not None:
             self.happened(inputs.Appended(self._head))
-        if begins_anew:
-            # What handlers keep in memory belongs to what an operator has just ended.
-            for subscriber in self._subscribers:
-                self._around.to_worker(subscriber, messages.Renew())
 
     def _ahead(self, last_seen: int) -> Halted | None:
         """Halts where the checkpoint is ahead of the stream: new events would pass unseen until it is reached."""
