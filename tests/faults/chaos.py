@@ -64,9 +64,10 @@ _CALM_EVERY = 4
 class Writer:
     """Appends small batches to thirty streams until told to stop, and remembers how many."""
 
-    def __init__(self, url: str, seed: int) -> None:
+    def __init__(self, url: str, seed: int, schema: str = SCHEMA) -> None:
         self.appended: Counter[str] = Counter()
         self._url = url
+        self._schema = schema
         self._rng = random.Random(seed)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -85,7 +86,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            with EventStore(self._url, schema=SCHEMA, pool_size=1) as store:
+            with EventStore(self._url, schema=self._schema, pool_size=1) as store:
                 while not self._stopping.wait(0.01):
                     self._append(store, f"s-{self._rng.randrange(30)}", self._rng.randrange(1, 6))
         except BaseException as error:
