@@ -20,7 +20,6 @@ from rich.table import Table
 
 from ..store import control
 from ..store.connection import Connection, run, run_atomically
-from ..store.delivery import subscription_terms
 from ..store.delivery_types import ParkedRecord
 from ..store.errors import ConfigurationError
 from ..store.operation import Operation, Result
@@ -147,12 +146,8 @@ def _add_moves(app: typer.Typer, open_connection: Open) -> None:
         with open_connection(config or context.obj) as (connection, schema):
             chosen = Chosen(connection, schema, subscription, stream)
             record = chosen.record
-            position = to
-            if position is None:
-                moment = _moment(since or "")
-                position = chosen.read(lambda s: control.position_before(s, record.stream_uuid, moment))
-            target = position
-            chosen.change(lambda statements: control.reset(statements, record, target))
+            where = _moment(since) if since is not None else to or 0
+            target = chosen.change(lambda statements: control.reset(statements, record, where))
         said = {"reset": subscription, "to": target, "from": record.last_seen}
         _say(said, f"goes on after event {target:,}, it was at {record.last_seen or 0:,}", subscription, as_json)
 
@@ -171,14 +166,7 @@ def _add_moves(app: typer.Typer, open_connection: Open) -> None:
         with open_connection(config or context.obj) as (connection, schema):
             chosen = Chosen(connection, schema, subscription, stream)
             record = chosen.record
-            number = event
-            if number is None:
-                terms = chosen.read(lambda statements: subscription_terms(statements, [record.subscription_id]))
-                number = terms[record.subscription_id].halted_at
-            if number is None:
-                raise ConfigurationError(f"subscription {subscription!r} is not halted; name the event with --event N")
-            target = number
-            chosen.change(lambda statements: control.skip(statements, record, target))
+            target = chosen.change(lambda statements: control.skip(statements, record, event))
         _say({"skipped": target, "subscription": subscription}, f"skips event {target:,}", subscription, as_json)
 
 

@@ -6,6 +6,7 @@ Re-exports the public names and nothing else; `event_store.py` is the place to s
 from .async_connection import AsyncConnection, aconnect, arun
 from .async_event_store import AsyncEventStore
 from .connection import Connection, connect, run
+from .delivery_types import ParkedRecord
 from .embedded import EmbeddedServer, open_url
 from .errors import (
     CannotAppendToAllStream,
@@ -106,6 +107,7 @@ __all__ = [
     "Ownership",
     "OwnershipLost",
     "Page",
+    "ParkedRecord",
     "RecordedEvent",
     "RunningStore",
     "SchemaMismatch",

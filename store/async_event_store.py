@@ -16,11 +16,12 @@ from uuid import UUID
 
 import psycopg
 
-from . import append, links, read, snapshots, streams, subscriptions
+from . import append, control, links, read, snapshots, streams, subscriptions
 from .async_coalescing import AsyncCoalescer
 from .async_connection import AsyncConnection, arun, arun_atomically
 from .async_pool import AsyncStorePool
 from .connection import check_connection
+from .delivery_types import ParkedRecord
 from .errors import Conflict, StreamNotFound, SubscriptionNotFound
 from .operation import Operation, Result
 from .rows import decode_event
@@ -538,6 +539,167 @@ class AsyncEventStore:
             SubscriptionNotFound: It does not exist.
         """
         await self._run(lambda statements: subscriptions.delete_subscription(statements, stream_uuid, name), conn)
+
+    async def pause_subscription(self, stream_uuid: str, name: str, *, conn: AsyncConnection | None = None) -> bool:
+        """Have a subscription pause, on whichever node it runs: what is in flight is finished, and nothing more begun.
+
+        Like all that steers subscriptions, it is stored, and announced when the transaction commits; a node that is
+        down now follows when it starts. It concerns those that `eventstore-runtime` runs.
+
+        Returns:
+            False where it was paused already.
+
+        Raises:
+            SubscriptionNotFound: It does not exist; also from the methods below.
+        """
+        return await self._steer(stream_uuid, name, lambda s, record: control.pause(s, record.subscription_id), conn)
+
+    async def resume_subscription(self, stream_uuid: str, name: str, *, conn: AsyncConnection | None = None) -> bool:
+        """Have a subscription go on that is paused or halted; the event it halted at gets a fresh count of attempts.
+
+        Returns:
+            False where it was neither.
+        """
+        return await self._steer(stream_uuid, name, lambda s, record: control.resume(s, record.subscription_id), conn)
+
+    async def restart_subscription(self, stream_uuid: str, name: str, *, conn: AsyncConnection | None = None) -> None:
+        """Have a subscription begin anew from its checkpoint, with fresh workers; a halted one tries again."""
+        await self._steer(stream_uuid, name, lambda s, record: control.restart(s, record.subscription_id), conn)
+
+    async def reset_subscription(
+        self, stream_uuid: str, name: str, to: int | datetime, *, conn: AsyncConnection | None = None
+    ) -> int:
+        """Have a subscription handle everything after a position again, while it runs; handlers see `is_replay`.
+
+        Parked events after it, attempts, and what transactional handlers have noted as done are forgotten.
+
+        Args:
+            stream_uuid: Its stream.
+            name: Its name.
+            to: The last event number *not* to handle, 0 for the origin; or a timezone-aware time, from which on
+                everything created is handled.
+            conn: A connection to do it on, in a savepoint of its transaction.
+
+        Returns:
+            The last event number that is not handled.
+
+        Raises:
+            ConfigurationError: The number is out of range, or the time has no time zone.
+        """
+        return await self._steer(stream_uuid, name, lambda s, record: control.reset(s, record, to), conn)
+
+    async def skip_event(
+        self, stream_uuid: str, name: str, number: int | None = None, *, conn: AsyncConnection | None = None
+    ) -> int:
+        """Have a subscription leave out an event for good; one that halted at it goes on.
+
+        Args:
+            stream_uuid: Its stream.
+            name: Its name.
+            number: The event's number, above the checkpoint; None for the one that the subscription halted at.
+            conn: A connection to do it on, in a savepoint of its transaction.
+
+        Returns:
+            The event's number.
+
+        Raises:
+            ConfigurationError: The event is finished already, or none is named and the subscription is not halted.
+        """
+        return await self._steer(stream_uuid, name, lambda s, record: control.skip(s, record, number), conn)
+
+    async def parked_events(
+        self,
+        stream_uuid: str,
+        name: str,
+        *,
+        numbers: Sequence[int] | None = None,
+        partition: str | None = None,
+        until: int | None = None,
+        count: int = 1_000,
+        conn: AsyncConnection | None = None,
+    ) -> list[ParkedRecord]:
+        """Return parked events of a subscription in order, and why each was parked.
+
+        Args:
+            stream_uuid: Its stream.
+            name: Its name.
+            numbers: Only these event numbers; None for all.
+            partition: Only those of this partition key, as text; None for all.
+            until: Only those up to this event number; None for all.
+            count: The most to return.
+            conn: A connection to read on, in a savepoint of its transaction.
+        """
+        return await self._steer(
+            stream_uuid,
+            name,
+            lambda s, record: control.list_parked(
+                s, record.subscription_id, numbers=numbers, partition=partition, until=until, limit=count
+            ),
+            conn,
+        )
+
+    async def retry_parked(
+        self,
+        stream_uuid: str,
+        name: str,
+        *,
+        numbers: Sequence[int] | None = None,
+        partition: str | None = None,
+        until: int | None = None,
+        conn: AsyncConnection | None = None,
+    ) -> list[int]:
+        """Have parked events handled again, all or those that the arguments choose as in `parked_events`.
+
+        Each gets a fresh count of attempts; what is held behind it follows in order.
+
+        Returns:
+            The numbers of the events that will be retried.
+        """
+        return await self._steer(
+            stream_uuid,
+            name,
+            lambda s, record: control.retry_parked(
+                s, record.subscription_id, numbers=numbers, partition=partition, until=until
+            ),
+            conn,
+        )
+
+    async def discard_parked(
+        self,
+        stream_uuid: str,
+        name: str,
+        *,
+        numbers: Sequence[int] | None = None,
+        partition: str | None = None,
+        until: int | None = None,
+        conn: AsyncConnection | None = None,
+    ) -> list[int]:
+        """Have parked events left out for good, all or those that the arguments choose as in `parked_events`.
+
+        What is held behind them follows in order, unless it is discarded too.
+
+        Returns:
+            The numbers of the events that will be discarded.
+        """
+        return await self._steer(
+            stream_uuid,
+            name,
+            lambda s, record: control.discard_parked(
+                s, record.subscription_id, numbers=numbers, partition=partition, until=until
+            ),
+            conn,
+        )
+
+    async def _steer(
+        self,
+        stream_uuid: str,
+        name: str,
+        operation: Callable[[Statements, SubscriptionRecord], Operation[Result]],
+        conn: AsyncConnection | None,
+    ) -> Result:
+        return await self._run_atomically(
+            lambda statements: control.steer(statements, stream_uuid, name, operation), conn
+        )
 
     async def _run(self, operation: Callable[[Statements], Operation[Result]], conn: AsyncConnection | None) -> Result:
         if conn is not None:

@@ -6,16 +6,16 @@ Run each in a transaction. `cli.py` and `EventStore` drive these; `delivery.py` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
-from .delivery import clear_halt
+from .delivery import clear_halt, subscription_terms
 from .delivery_types import ParkedRecord
 from .errors import ConfigurationError, SubscriptionNotFound
 from .notifications import runtime_channel
-from .operation import Operation, Query
+from .operation import Operation, Query, Result
 from .sql import Statements
 from .streams import stream_heads
 from .subscriptions import get_subscription, list_subscriptions, notify
@@ -54,6 +54,21 @@ def find_subscription(
     return found[0]
 
 
+def steer(
+    statements: Statements,
+    stream_uuid: str,
+    name: str,
+    operation: Callable[[Statements, SubscriptionRecord], Operation[Result]],
+) -> Operation[Result]:
+    """Carry out one of the operations below on the subscription of that stream and name.
+
+    Raises:
+        SubscriptionNotFound: There is none.
+    """
+    record = yield from find_subscription(statements, name, stream_uuid)
+    return (yield from operation(statements, record))
+
+
 def pause(statements: Statements, subscription_id: int) -> Operation[bool]:
     """Pause a subscription: what is in flight is finished and checkpointed, nothing more is delivered.
 
@@ -86,7 +101,7 @@ def restart(statements: Statements, subscription_id: int) -> Operation[None]:
     yield from _announce(statements)
 
 
-def reset(statements: Statements, record: SubscriptionRecord, position: int) -> Operation[None]:
+def reset(statements: Statements, record: SubscriptionRecord, to: int | datetime) -> Operation[int]:
     """Move a subscription to another position, while nodes run; all after it is handled again.
 
     Handlers see `context.is_replay` for what they had been given before. Parked events after the position, attempts,
@@ -95,13 +110,18 @@ def reset(statements: Statements, record: SubscriptionRecord, position: int) -> 
     Args:
         statements: The statements of the schema.
         record: The subscription.
-        position: The last event number *not* to deliver, from 0 to the stream's head.
+        to: The last event number *not* to deliver, from 0 to the stream's head; or a time with a time zone: what was
+            created then or later is delivered.
+
+    Returns:
+        The last event number that is not delivered.
 
     Raises:
-        ConfigurationError: The position is out of range.
+        ConfigurationError: The position is out of range, or the time has no time zone.
     """
     heads = yield from stream_heads(statements, [record.stream_uuid])
     head = heads.get(record.stream_uuid, 0)
+    position = to if isinstance(to, int) else (yield from position_before(statements, record.stream_uuid, to))
     if not 0 <= position <= head:
         raise ConfigurationError(
             f"subscription {record.subscription_name!r} cannot be reset to {position}: give a number from 0 to {head}"
@@ -109,14 +129,28 @@ def reset(statements: Statements, record: SubscriptionRecord, position: int) -> 
     yield Query(statements["fence_owner"], (record.subscription_id,))
     yield Query(statements["reset_subscription"], (record.subscription_id, position))
     yield from _announce(statements)
+    return position
 
 
-def skip(statements: Statements, record: SubscriptionRecord, number: int) -> Operation[None]:
+def skip(statements: Statements, record: SubscriptionRecord, number: int | None = None) -> Operation[int]:
     """Leave an event out for good that is not checkpointed yet; a subscription halted at it goes on.
 
+    Args:
+        statements: The statements of the schema.
+        record: The subscription.
+        number: The event; None (default) for the one that the subscription halted at.
+
+    Returns:
+        The event's number.
+
     Raises:
-        ConfigurationError: The event is behind the checkpoint already.
+        ConfigurationError: The event is behind the checkpoint already, or none is named and the subscription runs.
     """
+    if number is None:
+        terms = yield from subscription_terms(statements, [record.subscription_id])
+        number = terms[record.subscription_id].halted_at
+    if number is None:
+        raise ConfigurationError(f"subscription {record.subscription_name!r} is not halted; name the event to skip")
     if number <= (record.last_seen or 0):
         raise ConfigurationError(
             f"event {number} is finished already by subscription {record.subscription_name!r}, which is at "
@@ -126,6 +160,7 @@ def skip(statements: Statements, record: SubscriptionRecord, number: int) -> Ope
     yield Query(statements["skip_event"], (record.subscription_id, number))
     yield Query(statements["fence_owner"], (record.subscription_id,))
     yield from _announce(statements)
+    return number
 
 
 def position_before(statements: Statements, stream_uuid: str, since: datetime) -> Operation[int]:

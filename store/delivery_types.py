@@ -111,7 +111,7 @@ class ParkedRows(msgspec.Struct, frozen=True):
 
 
 class ParkedRecord(msgspec.Struct, frozen=True):
-    """A parked event as `list_parked_events` shows it.
+    """A parked event as `EventStore.parked_events` and `parked list` show it.
 
     Attributes:
         number: The event number within the subscribed stream.

@@ -1,8 +1,9 @@
 """The store as applications use it: `EventStore`, a synchronous façade over the operations.
 
-Decides nothing: `append.py`, `links.py`, `read.py`, `streams.py`, `snapshots.py` and `subscriptions.py` do, `pool.py`
-lends the connections. Safe to share between threads, not between processes. Long, because it is the whole API in one
-place; `async_event_store.py` is its twin for asyncio, generated from this file by `tests/support/async_facade.py`.
+Decides nothing: `append.py`, `links.py`, `read.py`, `streams.py`, `snapshots.py`, `subscriptions.py` and `control.py`
+do, `pool.py` lends the connections. Safe to share between threads, not between processes. Long, because it is the
+whole API in one place; `async_event_store.py` is its twin for asyncio, generated from this file by
+`tests/support/async_facade.py`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from uuid import UUID
 
 import psycopg
 
-from . import append, links, read, snapshots, streams, subscriptions
+from . import append, control, links, read, snapshots, streams, subscriptions
 from .coalescing import Coalescer
 from .connection import Connection, check_connection, run, run_atomically
+from .delivery_types import ParkedRecord
 from .errors import Conflict, StreamNotFound, SubscriptionNotFound
 from .operation import Operation, Result
 from .pool import StorePool
@@ -520,6 +522,165 @@ class EventStore:
             SubscriptionNotFound: It does not exist.
         """
         self._run(lambda statements: subscriptions.delete_subscription(statements, stream_uuid, name), conn)
+
+    def pause_subscription(self, stream_uuid: str, name: str, *, conn: Connection | None = None) -> bool:
+        """Have a subscription pause, on whichever node it runs: what is in flight is finished, and nothing more begun.
+
+        Like all that steers subscriptions, it is stored, and announced when the transaction commits; a node that is
+        down now follows when it starts. It concerns those that `eventstore-runtime` runs.
+
+        Returns:
+            False where it was paused already.
+
+        Raises:
+            SubscriptionNotFound: It does not exist; also from the methods below.
+        """
+        return self._steer(stream_uuid, name, lambda s, record: control.pause(s, record.subscription_id), conn)
+
+    def resume_subscription(self, stream_uuid: str, name: str, *, conn: Connection | None = None) -> bool:
+        """Have a subscription go on that is paused or halted; the event it halted at gets a fresh count of attempts.
+
+        Returns:
+            False where it was neither.
+        """
+        return self._steer(stream_uuid, name, lambda s, record: control.resume(s, record.subscription_id), conn)
+
+    def restart_subscription(self, stream_uuid: str, name: str, *, conn: Connection | None = None) -> None:
+        """Have a subscription begin anew from its checkpoint, with fresh workers; a halted one tries again."""
+        self._steer(stream_uuid, name, lambda s, record: control.restart(s, record.subscription_id), conn)
+
+    def reset_subscription(
+        self, stream_uuid: str, name: str, to: int | datetime, *, conn: Connection | None = None
+    ) -> int:
+        """Have a subscription handle everything after a position again, while it runs; handlers see `is_replay`.
+
+        Parked events after it, attempts, and what transactional handlers have noted as done are forgotten.
+
+        Args:
+            stream_uuid: Its stream.
+            name: Its name.
+            to: The last event number *not* to handle, 0 for the origin; or a timezone-aware time, from which on
+                everything created is handled.
+            conn: A connection to do it on, in a savepoint of its transaction.
+
+        Returns:
+            The last event number that is not handled.
+
+        Raises:
+            ConfigurationError: The number is out of range, or the time has no time zone.
+        """
+        return self._steer(stream_uuid, name, lambda s, record: control.reset(s, record, to), conn)
+
+    def skip_event(
+        self, stream_uuid: str, name: str, number: int | None = None, *, conn: Connection | None = None
+    ) -> int:
+        """Have a subscription leave out an event for good; one that halted at it goes on.
+
+        Args:
+            stream_uuid: Its stream.
+            name: Its name.
+            number: The event's number, above the checkpoint; None for the one that the subscription halted at.
+            conn: A connection to do it on, in a savepoint of its transaction.
+
+        Returns:
+            The event's number.
+
+        Raises:
+            ConfigurationError: The event is finished already, or none is named and the subscription is not halted.
+        """
+        return self._steer(stream_uuid, name, lambda s, record: control.skip(s, record, number), conn)
+
+    def parked_events(
+        self,
+        stream_uuid: str,
+        name: str,
+        *,
+        numbers: Sequence[int] | None = None,
+        partition: str | None = None,
+        until: int | None = None,
+        count: int = 1_000,
+        conn: Connection | None = None,
+    ) -> list[ParkedRecord]:
+        """Return parked events of a subscription in order, and why each was parked.
+
+        Args:
+            stream_uuid: Its stream.
+            name: Its name.
+            numbers: Only these event numbers; None for all.
+            partition: Only those of this partition key, as text; None for all.
+            until: Only those up to this event number; None for all.
+            count: The most to return.
+            conn: A connection to read on, in a savepoint of its transaction.
+        """
+        return self._steer(
+            stream_uuid,
+            name,
+            lambda s, record: control.list_parked(
+                s, record.subscription_id, numbers=numbers, partition=partition, until=until, limit=count
+            ),
+            conn,
+        )
+
+    def retry_parked(
+        self,
+        stream_uuid: str,
+        name: str,
+        *,
+        numbers: Sequence[int] | None = None,
+        partition: str | None = None,
+        until: int | None = None,
+        conn: Connection | None = None,
+    ) -> list[int]:
+        """Have parked events handled again, all or those that the arguments choose as in `parked_events`.
+
+        Each gets a fresh count of attempts; what is held behind it follows in order.
+
+        Returns:
+            The numbers of the events that will be retried.
+        """
+        return self._steer(
+            stream_uuid,
+            name,
+            lambda s, record: control.retry_parked(
+                s, record.subscription_id, numbers=numbers, partition=partition, until=until
+            ),
+            conn,
+        )
+
+    def discard_parked(
+        self,
+        stream_uuid: str,
+        name: str,
+        *,
+        numbers: Sequence[int] | None = None,
+        partition: str | None = None,
+        until: int | None = None,
+        conn: Connection | None = None,
+    ) -> list[int]:
+        """Have parked events left out for good, all or those that the arguments choose as in `parked_events`.
+
+        What is held behind them follows in order, unless it is discarded too.
+
+        Returns:
+            The numbers of the events that will be discarded.
+        """
+        return self._steer(
+            stream_uuid,
+            name,
+            lambda s, record: control.discard_parked(
+                s, record.subscription_id, numbers=numbers, partition=partition, until=until
+            ),
+            conn,
+        )
+
+    def _steer(
+        self,
+        stream_uuid: str,
+        name: str,
+        operation: Callable[[Statements, SubscriptionRecord], Operation[Result]],
+        conn: Connection | None,
+    ) -> Result:
+        return self._run_atomically(lambda statements: control.steer(statements, stream_uuid, name, operation), conn)
 
     def _run(self, operation: Callable[[Statements], Operation[Result]], conn: Connection | None) -> Result:
         if conn is not None:

@@ -42,8 +42,9 @@ class InMemoryEventStore(EventStore):
             assert [event.event_type for event in store.read_stream_forward("order-1")] == ["OrderPlaced"]
 
     Data passes through the serializer, so a test reads what it would read from a `bytea` column of PostgreSQL. There
-    are no connections: `conn` is refused, and nothing runs subscriptions; their rows can be created, listed and
-    deleted. Safe to share between threads. Mirrors what the in-memory adapter is to Commanded.
+    are no connections: `conn` is refused, and nothing runs subscriptions. Their rows can be created, listed and
+    deleted; what steers running ones, from `pause_subscription` to `discard_parked`, is refused. Safe to share between
+    threads. Mirrors what the in-memory adapter is to Commanded.
 
     Args:
         serializer: Turns data and metadata into bytes and back; JSON by default.
@@ -108,6 +109,17 @@ class InMemoryEventStore(EventStore):
         """
         raise ConfigurationError(
             "an InMemoryEventStore has no connections, so nothing subscribes to it: test subscriptions on PostgreSQL"
+        )
+
+    def _steer(
+        self,
+        stream_uuid: str,
+        name: str,
+        operation: Callable[[Statements, SubscriptionRecord], Operation[Result]],
+        conn: Connection | None,
+    ) -> Result:
+        raise ConfigurationError(
+            f"nothing runs subscription {name!r} of an InMemoryEventStore, so nothing can be steered: use PostgreSQL"
         )
 
     def _run(self, operation: Callable[[Statements], Operation[Result]], conn: Connection | None) -> Result:

@@ -203,7 +203,7 @@ def test_restart_begins_anew(project: Project, event_store: EventStore) -> None:
         (("reset", "s", "--to", "9"), "give a number from 0 to 2"),
         (("reset", "s", "--since", "yesterday"), "is no time; write it like 20"),
         (("reset", "s", "--since", "2026-01-01T00:00:00"), "has no time zone"),
-        (("skip", "s"), "is not halted; name the event with --event N"),
+        (("skip", "s"), "is not halted; name the event to skip"),
         (("skip", "s", "--event", "1"), "event 1 is finished already"),
         (("parked", "retry", "s"), "say which parked events"),
         (("parked", "retry", "s", "--all", "--event", "1"), "say which parked events"),

@@ -72,7 +72,7 @@ RULES: list[tuple[str, str]] = [
     ),
     (r"(?<!async )\bwith self\._pool", "async with self._pool"),
     (r"(?<![\w.])run(_atomically)?\(", r"await arun\1("),
-    (r"self\.(_run|_run_atomically|read_stream_forward|read_stream_backward|close)\(", r"await self.\1("),
+    (r"self\.(_run|_run_atomically|_steer|read_stream_forward|read_stream_backward|close)\(", r"await self.\1("),
     (r"self\._coalescer\.append\(", "await self._coalescer.append("),
     (r"self\._pool\.(close|statements|open_session)\(", r"await self._pool.\1("),
 ]
