@@ -341,6 +341,9 @@ class RunningSubscription:
                 # It may be long until a filter lets something pass: the other subscriptions have their turn in between.
                 self._around.call_later(0, lambda: self.happened(answer))
             return
+        if not self.machine.awaits(effect.serial):
+            # Of an earlier ownership, whose end may be what was wanted of the key.
+            return
         scanned_to = entries[-1].number if entries else effect.after
         self.happened(inputs.PageRead(effect.serial, entries, scanned_to, complete=False))
         self.happened(halt)

@@ -138,6 +138,10 @@ class SubscriptionMachine:
             and not self._failures.parked.replaying
         )
 
+    def awaits(self, serial: int) -> bool:
+        """True while the answer to the `Read` of that serial is still wanted."""
+        return self._reading and serial == self._read_serial
+
     # The one entry
 
     def step(self, message: Input) -> list[Effect]:
@@ -258,7 +262,7 @@ class SubscriptionMachine:
     # Events
 
     def _on_page_read(self, message: PageRead) -> None:
-        if not self._reading or message.serial != self._read_serial:
+        if not self.awaits(message.serial):
             return
         self._reading = False
         if self.phase not in _DELIVERING:
