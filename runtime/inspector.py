@@ -7,6 +7,7 @@ the handlers, settles every option, and answers with plain data, or with the one
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,11 +15,13 @@ import msgspec
 
 from ..handlers.declaration import HandlerOptions
 from ..handlers.resolve import Subscription, extend_path, resolve
-from ..store.errors import ConfigurationError
+from ..store.errors import ConfigurationError, EventStoreError
 from .actor import die_with_parent, ignore_signals
 from .channel import socket_pair
 from .serializers import load_serializer
 from .spawn import start_process
+
+_TRIES = 5
 
 
 class DeclaredHandler(msgspec.Struct, frozen=True):
@@ -55,7 +58,7 @@ def inspect_handlers(
     ours, theirs = socket_pair()
     with ours:
         with theirs:
-            process = start_process(method, inspector_main, (request, theirs), "inspector")
+            process = _start(method, (request, theirs))
         try:
             answer = _read_all(ours)
         except BaseException:
@@ -70,6 +73,18 @@ def inspect_handlers(
             f"import them by hand to see why: {', '.join(h.handler for h in handlers)}"
         )
     return _settled(msgspec.msgpack.decode(answer, type=_Answer))
+
+
+def _start(method: Literal["forkserver", "spawn"], arguments: tuple[bytes, socket.socket]) -> Any:
+    """Starts the process; tries again where the system cannot make one at this moment."""
+    for attempt in range(1, _TRIES + 1):
+        try:
+            return start_process(method, inspector_main, arguments, "inspector")
+        except OSError as error:
+            if attempt == _TRIES:
+                raise EventStoreError(f"no process can be started ({error}): see what the system is short of") from None
+            time.sleep(0.1 * attempt)
+    raise AssertionError("unreachable")
 
 
 def declared_subscriptions(python_path: Sequence[str], handlers: Sequence[DeclaredHandler]) -> tuple[Subscription, ...]:

@@ -25,8 +25,9 @@ from .config import MonitorConfig, RuntimeConfig, SubscriptionConfig
 from .inspector import DeclaredHandler, inspect_handlers
 from .logs import configure_logging
 from .plan import LogPlan, MonitorPlan, NodePlan, StorePlan
+from .replanning import Planning
 from .restart import ExitCode, RestartPolicy
-from .supervisor import Observer, Planning, Supervisor
+from .supervisor import Observer, Supervisor
 from .topology import ChildSpec
 
 

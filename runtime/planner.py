@@ -20,8 +20,8 @@ from .config import load_config
 from .inspector import declared_subscriptions
 from .launch import build_plan, declared_handlers
 from .plan import NodePlan, StorePlan
+from .replanning import PlanAnswer, Planning
 from .spawn import start_process
-from .supervisor import PlanAnswer, Planning
 
 
 class _Request(msgspec.Struct, frozen=True):

@@ -11,11 +11,9 @@ import contextlib
 import os
 import random
 import signal
-import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -23,15 +21,15 @@ import structlog
 
 from .actor import SHOW_STACKS, child_main
 from .channel import Channel, socket_pair
+from .child import Child
 from .log_limit import LogLimiter
-from .loop import Loop, Timer
+from .loop import Loop
 from .messages import (
     Attach,
     BootFailed,
     Broken,
     Drained,
     Heartbeat,
-    Message,
     NodeReport,
     PeerExited,
     Ready,
@@ -42,27 +40,14 @@ from .messages import (
 )
 from .plan import NodePlan
 from .reload import changes
-from .restart import ChildHistory, ExitCode, GiveUp, Restart, RestartPolicy, describe_exit
+from .replanning import Planning, Replanning
+from .restart import ExitCode, GiveUp, Restart, describe_exit
 from .service import Service
+from .signals import take_signals
 from .spawn import fork_server, start_process
-from .status import ChildStatus, NodeStatus, status_json
+from .status import NodeStatus, status_json
 from .summary import Totals, summarize
 from .topology import ChildSpec, process_tree
-
-
-class PlanAnswer(msgspec.Struct, frozen=True):
-    """What came of reading the configuration anew: an encoded plan, or what is wrong."""
-
-    plan: bytes = b""
-    problem: str = ""
-
-
-class Planning(NamedTuple):
-    """A process that reads the configuration anew; it answers over the socket and ends."""
-
-    process: Any
-    answer: socket.socket
-
 
 Observer = Callable[[NodeStatus, Mapping[str, bytes]], bool]
 """Sees every new status, and the newest report of each child by name; True asks the node to stop."""
@@ -70,61 +55,6 @@ Observer = Callable[[NodeStatus, Mapping[str, bytes]], bool]
 _PUBLISH_AFTER = 0.02
 # A child that hangs has so long to write down where, in seconds.
 _STACKS_AFTER = 0.2
-
-
-class Child:
-    """One child over all its incarnations, as the supervisor sees it."""
-
-    def __init__(self, spec: ChildSpec) -> None:
-        self.spec = spec
-        self.history = ChildHistory()
-        self.state = "starting"
-        self.reason = ""
-        self.process: Any = None
-        self.control: Channel[ToSupervisor] | None = None
-        self.started_at = 0.0
-        self.last_beat = 0.0
-        self.report = b""
-        self.detail = ""
-        self.timer: Timer | None = None
-        self.leaving = False
-        """True when the node's plan holds it no more, or otherwise."""
-
-    @property
-    def alive(self) -> bool:
-        """True from the start of its process until it is reaped."""
-        return self.process is not None
-
-    def tell(self, message: Message, descriptor: int | None = None) -> None:
-        """Sends a control message to the living process, if any."""
-        if self.control is not None:
-            self.control.send(message, descriptor)
-
-    def send_signal(self, number: int) -> None:
-        """Sends a signal to the living process, if any."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, number)
-
-    def silent_for(self, now: float) -> float:
-        """Seconds since its last sign of life; 0 where none is asked for."""
-        return now - self.last_beat if self.alive and self.spec.watched else 0.0
-
-    def status(self, policy: RestartPolicy, now: float, patience: float) -> ChildStatus:
-        """What the node's status says of it; after `patience` seconds without a sign of life, that it is silent."""
-        state, reason, silent_for = self.state, self.reason, self.silent_for(now)
-        if silent_for > patience:
-            state, reason = "silent", f"no sign of life for {silent_for:.0f} s"
-        return ChildStatus(
-            name=self.spec.name,
-            state=state,
-            pid=self.process.pid if self.process is not None else None,
-            restarts=self.history.restarts,
-            recent_restarts=self.history.recent_restarts(policy, now),
-            unstable=self.history.unstable(policy, now),
-            last_exit=self.history.last_exit,
-            reason=reason,
-        )
 
 
 class Supervisor:
@@ -147,12 +77,10 @@ class Supervisor:
         self.plan = plan
         self._plan_bytes = plan.encode()
         self._more = tuple(more)
-        self._start_planning = start_planning
-        self._planning = False
-        self._plan_again = False
         self._children = {spec.name: Child(spec) for spec in self._specs()}
         self._observer = observer
         self._loop = Loop()
+        self._replanning = Replanning(self._loop, start_planning, self._apply)
         self._log = structlog.get_logger(process="supervisor")
         self._limiter = LogLimiter()
         self._service = Service(os.environ)
@@ -162,7 +90,6 @@ class Supervisor:
         self._hurried = False
         self._publish_due = False
         self._failure = ""
-        self._had_terminal = sys.stderr.isatty()
         self._fork_server = 0
 
     # The life of a node
@@ -173,7 +100,7 @@ class Supervisor:
         Returns:
             OK after an orderly stop; FAILED when children had to be killed, or the node could not work.
         """
-        restore = self._take_signals()
+        restore = take_signals(self._loop, self.stop, self.reload)
         try:
             for child in self._children.values():
                 self._start(child)
@@ -241,44 +168,9 @@ class Supervisor:
     # A new configuration
 
     def reload(self) -> None:
-        """Has the configuration read anew, and applies the difference; asked meanwhile, once more after it."""
-        if self._stopping is not None:
-            return
-        if self._start_planning is None:
-            self._log.warning("reload_ignored", reason="this node was started without a configuration file")
-        elif self._planning:
-            self._plan_again = True
-        else:
-            self._log.info("reloading")
-            try:
-                planning = self._start_planning()
-            except OSError as error:
-                self._log.error("reload_failed", reason=str(error))
-                return
-            self._planning = True
-            received = bytearray()
-            self._loop.watch(planning.answer, lambda: self._read_planning(planning, received))
-
-    def _read_planning(self, planning: Planning, received: bytearray) -> None:
-        chunk = planning.answer.recv(65536)
-        received += chunk
-        if chunk:
-            return
-        self._loop.unwatch(planning.answer)
-        planning.answer.close()
-        planning.process.join()
-        planning.process.close()
-        self._planning = False
-        answer = PlanAnswer(problem="reading the configuration ended the process that did it")
-        if received:
-            answer = msgspec.msgpack.decode(received, type=PlanAnswer)
-        if answer.plan:
-            self._apply(NodePlan.decode(answer.plan))
-        else:
-            self._log.error("reload_failed", reason=answer.problem)
-        if self._plan_again:
-            self._plan_again = False
-            self.reload()
+        """Has the configuration read anew, and applies the difference."""
+        if self._stopping is None:
+            self._replanning.begin()
 
     def _apply(self, wanted: NodePlan) -> None:
         """Ends what the new plan does not hold, begins what is new; the rest goes on undisturbed."""
@@ -522,37 +414,3 @@ class Supervisor:
             pid=os.getpid(),
             monitor=monitor.detail if monitor is not None else "",
         )
-
-    # Signals
-
-    def _terminal_is_gone(self) -> bool:
-        """SIGHUP also tells that the terminal was closed; a node that somebody watched there ends with it."""
-        return self._had_terminal and not sys.stderr.isatty()
-
-    def _take_signals(self) -> Callable[[], None]:
-        """Lets signals only wake the loop; what they mean is decided there. Returns the way back."""
-        reader, writer = socket.socketpair()
-        reader.setblocking(False)
-        writer.setblocking(False)
-        previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        previous = {number: signal.signal(number, lambda *_: None) for number in handled}
-
-        def on_signal() -> None:
-            for number in reader.recv(64):
-                if number == signal.SIGHUP and not self._terminal_is_gone():
-                    self.reload()
-                elif number in handled:
-                    self.stop()
-
-        self._loop.watch(reader, on_signal)
-
-        def restore() -> None:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(previous_fd)
-            self._loop.unwatch(reader)
-            reader.close()
-            writer.close()
-
-        return restore

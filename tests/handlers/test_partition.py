@@ -12,8 +12,8 @@ import pytest
 
 from eventstore.handlers.partition import BUILT_IN, is_path, key_function, path_function
 from eventstore.handlers.resolve import Subscription
+from eventstore.runtime.entries import entries_of
 from eventstore.runtime.partition_keys import row_key
-from eventstore.runtime.subscription import entries_of
 from eventstore.store import RecordedEvent
 from eventstore.store.rows import Row
 from eventstore.store.serializer import JsonSerializer

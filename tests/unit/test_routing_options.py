@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from eventstore.handlers.resolve import Subscription
+from eventstore.runtime.entries import routing_options
 from eventstore.runtime.routing import RoutingOptions
-from eventstore.runtime.subscription import routing_options
 
 
 def test_the_defaults_agree() -> None:
