@@ -6,8 +6,8 @@ back. Options in, one operation, one line or a table out. `cli.py` adds them to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +63,12 @@ class Chosen:
         return run_atomically(self._connection, operation(self._statements))
 
 
+@contextmanager
+def _chosen(open_connection: Open, path: Path | None, name: str, stream: str | None) -> Iterator[Chosen]:
+    with open_connection(path) as (connection, schema):
+        yield Chosen(connection, schema, name, stream)
+
+
 def add_commands(app: typer.Typer, open_connection: Open) -> None:
     """Adds the commands to the command line.
 
@@ -88,8 +94,7 @@ def _add_pause_and_resume(app: typer.Typer, open_connection: Open) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Pause a subscription: what is in flight is finished, nothing more is delivered; until it is resumed."""
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             number = chosen.record.subscription_id
             changed = chosen.change(lambda statements: control.pause(statements, number))
         _say({"paused": subscription}, "paused" if changed else "was paused already", subscription, as_json)
@@ -103,8 +108,7 @@ def _add_pause_and_resume(app: typer.Typer, open_connection: Open) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Resume a subscription that is paused or halted; the event it halted at gets a fresh count of attempts."""
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             number = chosen.record.subscription_id
             changed = chosen.change(lambda statements: control.resume(statements, number))
         _say({"resumed": subscription}, "resumed" if changed else "was running already", subscription, as_json)
@@ -118,8 +122,7 @@ def _add_pause_and_resume(app: typer.Typer, open_connection: Open) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Begin anew with fresh workers, from the checkpoint; a halted subscription tries again."""
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             number = chosen.record.subscription_id
             chosen.change(lambda statements: control.restart(statements, number))
         _say({"restarted": subscription}, "begins anew", subscription, as_json)
@@ -143,8 +146,7 @@ def _add_moves(app: typer.Typer, open_connection: Open) -> None:
         """Move a subscription to another position, while nodes run: all after it is handled again."""
         if (to is None) == (since is None):
             raise ConfigurationError("reset needs a position: give either --to N or --since TIME")
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             record = chosen.record
             where = _moment(since) if since is not None else to or 0
             target = chosen.change(lambda statements: control.reset(statements, record, where))
@@ -163,8 +165,7 @@ def _add_moves(app: typer.Typer, open_connection: Open) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Leave an event out for good; a subscription that halted at it goes on."""
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             record = chosen.record
             target = chosen.change(lambda statements: control.skip(statements, record, event))
         _say({"skipped": target, "subscription": subscription}, f"skips event {target:,}", subscription, as_json)
@@ -183,8 +184,7 @@ def _add_parked_views(parked: typer.Typer, open_connection: Open) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """List the parked events of a subscription, in order."""
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             number = chosen.record.subscription_id
             records = chosen.read(
                 lambda s: control.list_parked(s, number, partition=partition, until=until, limit=count)
@@ -205,8 +205,7 @@ def _add_parked_views(parked: typer.Typer, open_connection: Open) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Show one parked event: why it was parked, and what it holds."""
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             record = chosen.record
             found = chosen.read(lambda s: control.list_parked(s, record.subscription_id, numbers=[event]))
             if not found:
@@ -237,8 +236,7 @@ def _add_parked_decisions(parked: typer.Typer, open_connection: Open) -> None:
     ) -> None:
         """Have parked events handled again; what is held behind them follows in order."""
         _check_choice(event, partition, until, everything=everything)
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             number = chosen.record.subscription_id
             numbers = chosen.change(
                 lambda s: control.retry_parked(s, number, numbers=event, partition=partition, until=until)
@@ -259,8 +257,7 @@ def _add_parked_decisions(parked: typer.Typer, open_connection: Open) -> None:
     ) -> None:
         """Leave parked events out for good; what is held behind them follows in order, unless it is discarded too."""
         _check_choice(event, partition, until, everything=everything)
-        with open_connection(config or context.obj) as (connection, schema):
-            chosen = Chosen(connection, schema, subscription, stream)
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
             number = chosen.record.subscription_id
             numbers = chosen.change(
                 lambda s: control.discard_parked(s, number, numbers=event, partition=partition, until=until)
