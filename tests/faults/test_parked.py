@@ -213,7 +213,7 @@ def test_parked_events_that_were_deleted_for_good_or_have_no_key_any_more(
     )
     for stream in ("gone", "keyless"):
         event_store.append_to_stream(stream, 0, [EventData("Happened", 1)] * 2)
-    node = project.start()
+    node = project.start().until_ready()
     until_parked(conn, project, "gone", "1 (2)")
     until_parked(conn, project, "keyless", "1 2")
     listener = node.children()["listener"]
