@@ -65,6 +65,7 @@ from .routing.state import SubscriberId
 from .serializers import load_serializer
 from .status import ListenerReport
 from .subscription import RunningSubscription
+from .turns import Turns
 
 _REPORT_AFTER = 0.05
 # While notifications do not come through: how often events are looked for, and LISTEN is tried on a new session.
@@ -78,6 +79,7 @@ class Listener(Actor):
     def __init__(self, name: str, plan: NodePlan, control: socket.socket) -> None:
         super().__init__(name, plan, control)
         self._reading = Reading(self.loop, _shared(plan))
+        self.turns = Turns(self.call_later)
         self._subscriptions: dict[str, RunningSubscription] = {}
         self._by_stream: dict[str, list[RunningSubscription]] = defaultdict(list)
         self._lock_holder: Channel[LockHolderToListener] | None = None

@@ -17,7 +17,7 @@ import structlog
 
 from ..handlers.resolve import Subscription, event_filter
 from ..store.delivery import DueParked
-from ..store.delivery_types import ParkedEvent, Terms
+from ..store.delivery_types import Attempt, ParkedEvent, Terms
 from ..store.read import Page
 from . import messages
 from .entries import entries_of, routing_options
@@ -26,6 +26,7 @@ from .partition_keys import RowKey
 from .reader import Request, size_of
 from .routing import Entry, Phase, SubscriptionMachine, inputs
 from .routing.effects import (
+    BeginCarefully,
     Deliver,
     Drained,
     Effect,
@@ -43,10 +44,13 @@ from .routing.effects import (
 from .routing.parking import Parking
 from .routing.state import Halted, SubscriberId
 from .status import SubscriptionReport
+from .turns import Turns
 
 
 class Surroundings(Protocol):
     """What a subscription needs of the listener."""
+
+    turns: Turns
 
     def read(self, stream: str, after: int, limit: int, *options: Any) -> Page:
         """Reads a page; the arguments are those of `PageReader.read`."""
@@ -132,6 +136,8 @@ class RunningSubscription:
                     self._log.info("subscription_state", state=str(self.machine.phase))
         finally:
             self._performing = False
+        if not self.machine.has_begun_carefully:
+            self._around.turns.give_back(self.subscription.name)
         if (self.machine.phase, self.machine.idle) != before:
             self._around.changed()
 
@@ -303,7 +309,7 @@ class RunningSubscription:
                 self._around.call_later(seconds, lambda: self.happened(inputs.CheckpointDue()))
             case StartRetryTimer():
                 self._retry_later(effect)
-            case StoreAttempts() | Park() | Unpark():
+            case StoreAttempts() | BeginCarefully() | Park() | Unpark():
                 self._store(effect)
             case ReadParked():
                 self._read_parked()
@@ -348,15 +354,24 @@ class RunningSubscription:
         self.happened(inputs.PageRead(effect.serial, entries, scanned_to, complete=False))
         self.happened(halt)
 
-    def _store(self, effect: StoreAttempts | Park | Unpark) -> None:
+    def _store(self, effect: StoreAttempts | BeginCarefully | Park | Unpark) -> None:
         name, epoch = self.subscription.name, self.machine.epoch
         match effect:
             case StoreAttempts(attempts=attempts):
                 self._around.to_lock_holder(messages.SaveAttempts(name, epoch, attempts))
+            case BeginCarefully(attempt=attempt):
+                self._around.turns.take(name, partial(self._begin, attempt, epoch))
             case Park(events=events):
                 self._park(events)
             case Unpark(numbers=numbers):
                 self._around.to_lock_holder(messages.UnparkEvents(name, epoch, numbers))
+
+    def _begin(self, attempt: Attempt, epoch: int) -> None:
+        """It is this subscription's turn with an event of which the node may die."""
+        if epoch == self.machine.epoch and self.machine.has_begun_carefully:
+            self._store(StoreAttempts([attempt]))
+        else:
+            self._around.turns.give_back(self.subscription.name)
 
     def _park(self, parkings: list[Parking]) -> None:
         for parking in parkings:

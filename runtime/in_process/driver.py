@@ -19,6 +19,7 @@ from ..backoff import Backoff
 from ..loop import Loop, Timer
 from ..routing import Phase, SubscriptionMachine, inputs
 from ..routing.effects import (
+    BeginCarefully,
     Deliver,
     Drained,
     Effect,
@@ -285,7 +286,16 @@ class Driver:
                 self._loop.call_later(seconds, lambda: self._step(inputs.CheckpointDue()))
             case Drained():
                 self._done = True
-            case StartRetryTimer() | StoreAttempts() | Park() | Unpark() | ReadParked() | Skipped() | Halted():
+            case (
+                StartRetryTimer()
+                | StoreAttempts()
+                | BeginCarefully()
+                | Park()
+                | Unpark()
+                | ReadParked()
+                | Skipped()
+                | Halted()
+            ):
                 raise AssertionError(f"{effect!r} follows from failures, which no subscriber reports")
             case _:
                 assert_never(effect)

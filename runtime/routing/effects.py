@@ -70,6 +70,12 @@ class StoreAttempts(msgspec.Struct, frozen=True):
     attempts: list[Attempt]
 
 
+class BeginCarefully(msgspec.Struct, frozen=True):
+    """Store an event as begun, once no other subscription of the node has one begun; answer as to `StoreAttempts`."""
+
+    attempt: Attempt
+
+
 class Park(msgspec.Struct, frozen=True):
     """Store events as parked; answer `ParkSaved` or `Disowned`, and tell the log of those that are not just held."""
 
@@ -105,6 +111,7 @@ Effect = (
     | StartCheckpointTimer
     | StartRetryTimer
     | StoreAttempts
+    | BeginCarefully
     | Park
     | Unpark
     | ReadParked

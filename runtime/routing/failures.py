@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .assignment import Assignment
 from .attempts import Again, Attempts, GiveUp
-from .effects import Deliver, Effect, Park, ReadParked, Skipped, StartRetryTimer, StoreAttempts, Unpark
+from .effects import BeginCarefully, Deliver, Effect, Park, ReadParked, Skipped, StartRetryTimer, StoreAttempts, Unpark
 from .inputs import Died, Failed, Owned, ParkedDue
 from .parking import ParkedEvents, Parking
 from .state import Entry, Halted, RoutingOptions, Subscriber
@@ -244,6 +244,11 @@ class Failures:
 
     # Events that may kill the whole node
 
+    @property
+    def has_begun(self) -> bool:
+        """True while an event is stored as begun, or is to be, of which the node may die."""
+        return bool(self._begun)
+
     def most_at_once(self) -> int | None:
         """How many events may be delivered now: one by one where the node may die of them, else no limit."""
         if self._kept_back is not None:
@@ -263,7 +268,7 @@ class Failures:
             self.attempts.begin_carefully(number)
         attempts = self.attempts.alone([number])
         self._kept_back = Deliver(delivery.subscriber, delivery.entries, delivery.generation, attempts)
-        self._effects.append(StoreAttempts([self.attempts.unstored(number, begins=True)]))
+        self._effects.append(BeginCarefully(self.attempts.unstored(number, begins=True)))
         return True
 
     def _survived(self, number: int) -> bool:

@@ -124,6 +124,11 @@ class SubscriptionMachine:
         return self._failures.attempts.retrying
 
     @property
+    def has_begun_carefully(self) -> bool:
+        """True while an event is at hand that was stored as begun, since the node may die of it."""
+        return self._failures.has_begun
+
+    @property
     def parked(self) -> int:
         """Parked events, held ones included."""
         return self._failures.parked.count

@@ -12,6 +12,7 @@ import textwrap
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ class Node:
         """The node's status; empty while the monitor does not answer."""
         try:
             code, body = self.get("/status")
-        except OSError:
+        except (OSError, HTTPException):
             return {}
         self.family()
         return json.loads(body) if code == 200 else {}

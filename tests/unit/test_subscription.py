@@ -9,6 +9,7 @@ from eventstore.handlers.resolve import Subscription
 from eventstore.runtime import messages
 from eventstore.runtime.reader import PageReader, Request
 from eventstore.runtime.subscription import RunningSubscription
+from eventstore.runtime.turns import Turns
 from eventstore.store.delivery import DueParked
 from eventstore.store.delivery_types import Terms
 from eventstore.store.filters import EventFilter
@@ -26,6 +27,7 @@ class Listener:
         self.reads: list[tuple[Any, ...]] = []
         self.due: list[Callable[[], None]] = []
         self.requests: list[Request] = []
+        self.turns = Turns(self.call_later)
 
     def read_page(
         self,

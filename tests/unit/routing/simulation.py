@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from eventstore.runtime.routing import Entry, Phase, RoutingOptions, SubscriptionMachine, inputs
 from eventstore.runtime.routing.effects import (
+    BeginCarefully,
     Deliver,
     Drained,
     Effect,
@@ -375,6 +376,8 @@ class World:
                 self.requests.append((self.machine.epoch, effect))
             case ReadParked():
                 self.look_for_parked()
+            case BeginCarefully(attempt=attempt):
+                self.requests.append((self.machine.epoch, StoreAttempts([attempt])))
             case StartCheckpointTimer():
                 self.checkpoint_timers += 1
             case StartRetryTimer(number=number):
