@@ -10,7 +10,7 @@ from eventstore.tests.support.node import Node, Project
 from eventstore.tests.support.recording import HANDLERS
 from eventstore.tests.support.wait import wait_until
 
-STREAMS = [f"stream-{number}" for number in range(12)]
+STREAMS = [f"stream-{number}" for number in range(40)]
 PINNED = """
     [[subscriptions]]
     name = "s"

@@ -880,8 +880,8 @@ def test_a_skipped_event_is_left_out_when_it_comes() -> None:
 
 
 def test_a_pinned_partition_stays_with_its_place_while_the_workers_stay() -> None:
-    keys = [f"k{number}" for number in range(8)]
-    made, _ = world(*keys, workers=2, capacity=20, pinned=True, max_size=100)
+    keys = [f"k{number}" for number in range(40)]
+    made, _ = world(*keys, workers=2, capacity=40, pinned=True, max_size=200)
     homes: dict[object, str] = {}
     for _ in range(3):
         made.notify()
