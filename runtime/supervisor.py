@@ -53,8 +53,9 @@ Observer = Callable[[NodeStatus, Mapping[str, bytes]], bool]
 """Sees every new status, and the newest report of each child by name; True asks the node to stop."""
 
 _PUBLISH_AFTER = 0.02
-# A child that hangs has so long to write down where, in seconds.
+# A child that hangs has so long to write down where, and the next one begins so much later, in seconds.
 _STACKS_AFTER = 0.2
+_STACKS_APART = 0.02
 
 
 class Supervisor:
@@ -154,9 +155,10 @@ class Supervisor:
         if living:
             self._hurried = True
             self._log.warning("killing_children", reason=why, children=living)
-            for child in self._children.values():
-                child.send_signal(SHOW_STACKS)
-            self._loop.call_later(_STACKS_AFTER, self._kill_all)
+            for turn, child in enumerate(child for child in self._children.values() if child.alive):
+                # One after the other: they write to the same file, and would mix their lines.
+                self._loop.call_later(min(turn * _STACKS_APART, _STACKS_AFTER), partial(child.send_signal, SHOW_STACKS))
+            self._loop.call_later(min(len(living) * _STACKS_APART, _STACKS_AFTER) + _STACKS_AFTER, self._kill_all)
 
     def _kill_all(self) -> None:
         for child in self._children.values():

@@ -14,7 +14,7 @@ from eventstore.tests.support.node import Node, Project
 from eventstore.tests.support.recording import HANDLERS, create_tables, orders, totals
 from eventstore.tests.support.wait import wait_until
 
-KILLS = 200
+KILLS = int(os.environ.get("EVENTSTORE_TEST_KILLS") or 200)
 ROLES = ("worker:", "listener", "lock-holder")
 COUNTER = """
     [[subscriptions]]
