@@ -7,6 +7,7 @@ server sends. Sessions must come without TLS (`sslmode=disable`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -104,9 +105,13 @@ class Proxy:
             session.flows.clear()
         self._sessions.add(session)
         try:
-            await asyncio.gather(
-                self._up(session, reader, to_server), self._down(session, from_server, writer), return_exceptions=True
-            )
+            # Cancelled when the proxy closes, which asyncio would report for each connection as an accident.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    self._up(session, reader, to_server),
+                    self._down(session, from_server, writer),
+                    return_exceptions=True,
+                )
         finally:
             self._sessions.discard(session)
             writer.transport.abort()
