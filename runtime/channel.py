@@ -24,6 +24,9 @@ Incoming = TypeVar("Incoming")
 _HEADER = struct.Struct("!I")
 _CHUNK = 256 * 1024
 _MOST_DESCRIPTORS = 16
+_ANCILLARY = socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+# One for all channels of a process, which take turns: to allocate so much takes longer than to read a message.
+_space = memoryview(bytearray(_CHUNK))
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 
 
@@ -125,19 +128,19 @@ class Channel(Generic[Incoming]):
     def _fill(self) -> None:
         while not self.closed:
             try:
-                chunk, ancillary, _, _ = self._sock.recvmsg(_CHUNK, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS))
+                size, ancillary, _, _ = self._sock.recvmsg_into([_space], _ANCILLARY)
             except BlockingIOError:
                 return
             except OSError:
-                chunk, ancillary = b"", []
+                size, ancillary = 0, []
             for level, kind, data in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                     self._take_over(array.array("i", data[: len(data) - len(data) % 4]))
-            if not chunk:
+            if not size:
                 self.closed = True
                 return
-            self._received += chunk
-            if len(chunk) < _CHUNK:
+            self._received += _space[:size]
+            if size < _CHUNK:
                 return
 
     def _take_over(self, descriptors: Iterable[int]) -> None:

@@ -255,3 +255,15 @@ def test_closing_the_loop_closes_its_channels() -> None:
         loop.close()
         assert channel.closed
         assert theirs.recv(1) == b""
+
+
+def test_a_loop_stays_awake_only_where_answers_come_at_once(loop: Loop) -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        loop.watch(one, lambda: one.recv(1))
+        for _ in range(200):
+            other.send(b"x")
+            loop.turn()
+        assert loop._quick > 0, "what came at once was worth it"
+        loop.turn(0.001)
+        assert loop._quick == 0, "where nothing comes it sleeps"
