@@ -260,7 +260,11 @@ def test_closing_the_loop_closes_its_channels() -> None:
 def test_a_loop_stays_awake_only_where_answers_come_at_once(loop: Loop) -> None:
     one, other = socket.socketpair()
     with one, other:
-        loop.watch(one, lambda: one.recv(1))
+
+        def take() -> None:
+            one.recv(1)
+
+        loop.watch(one, take)
         for _ in range(200):
             other.send(b"x")
             loop.turn()
