@@ -113,7 +113,6 @@ class RunningSubscription:
         self._subscribers: set[tuple[str, int]] = set()
         self._failures = 0
         self._skipped = 0
-        self._parked = 0
         self._deaths = 0
         self._inputs: deque[inputs.Input] = deque()
         self._performing = False
@@ -376,7 +375,6 @@ class RunningSubscription:
     def _park(self, parkings: list[Parking]) -> None:
         for parking in parkings:
             if parking.state == "parked":
-                self._parked += 1
                 self._log.warning(
                     "event_parked",
                     event_number=parking.entry.number,
