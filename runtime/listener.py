@@ -326,16 +326,12 @@ class Listener(Actor):
         self._reading.pages.share(_shared(self.plan))
         for name in difference.begun:
             if name not in self._subscriptions:
-                self._begin(name)
+                self._add(self.plan.subscription(name)).acquire()
+        self._poll()
         for name in difference.ended:
             if name in self._subscriptions and name not in self._ending:
                 self._ending.add(name)
                 self._subscriptions[name].happened(inputs.Drain())
-
-    def _begin(self, name: str) -> None:
-        """Takes up a subscription that the plan holds now."""
-        self._add(self.plan.subscription(name)).acquire()
-        self._poll()
 
     def _ended(self, name: str) -> None:
         """A subscription of an older plan is drained: its workers may go, and the one of the new plan begins."""
@@ -344,7 +340,8 @@ class Listener(Actor):
         del self._subscriptions[name]
         self.control.send(SubscriptionEnded(name))
         if any(subscription.name == name for subscription in self.plan.subscriptions):
-            self._begin(name)
+            self._add(self.plan.subscription(name)).acquire()
+            self._poll()
 
     def on_stop(self) -> None:
         """Drains every subscription: no more deliveries, last checkpoints, then the end."""

@@ -160,10 +160,7 @@ class RunningSubscription:
         ahead = self._ahead(message.last_seen or 0)
         if halted is None and ahead is not None:
             halted = ahead
-            self._log.error("subscription_halted", event_number=ahead.number, reason=ahead.reason)
-            self._around.to_lock_holder(
-                messages.SaveHalt(self.subscription.name, message.epoch, ahead.number, ahead.reason)
-            )
+            self._tell_halt(ahead, message.epoch)
         self.happened(
             inputs.Owned(
                 message.epoch,
@@ -315,15 +312,16 @@ class RunningSubscription:
             case Skipped(number=number, reason=reason):
                 self._skipped += 1
                 self._log.warning("event_skipped", event_number=number, reason=reason)
-            case Halted(number=number, reason=reason):
-                self._log.error("subscription_halted", event_number=number, reason=reason)
-                self._around.to_lock_holder(
-                    messages.SaveHalt(self.subscription.name, self.machine.epoch, number, reason)
-                )
+            case Halted():
+                self._tell_halt(effect, self.machine.epoch)
             case Drained():
                 self._around.drained(self.subscription.name)
             case _:
                 assert_never(effect)
+
+    def _tell_halt(self, halted: Halted, epoch: int) -> None:
+        self._log.error("subscription_halted", event_number=halted.number, reason=halted.reason)
+        self._around.to_lock_holder(messages.SaveHalt(self.subscription.name, epoch, halted.number, halted.reason))
 
     def _read(self, effect: Read) -> None:
         head = max(self._head or 0, self.machine.head)

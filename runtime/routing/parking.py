@@ -62,11 +62,6 @@ class ParkedEvents:
         self.count = count
 
     @property
-    def blocked(self) -> Collection[str]:
-        """The partitions whose events are held."""
-        return self._blocked
-
-    @property
     def saving(self) -> int:
         """Events that are finished once their row is confirmed."""
         return len(self._saving)
