@@ -32,11 +32,8 @@ class Execution(ABC):
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-
-    @property
-    def most(self) -> int:
+        self.most = calls.most
         """Most events for one call of `execute`."""
-        return self._calls.most
 
     @abstractmethod
     def execute(self, rows: Sequence[Row], delivered: Delivered, until: float = inf) -> Results:
@@ -80,12 +77,9 @@ class TransactionalExecution(Execution):
         super().__init__(calls)
         self._session = session
         self._statements = statements
-        self._most = calls.most if isinstance(calls, BatchCalls) else size
-
-    @property
-    def most(self) -> int:
-        """Most events of one transaction; a batch is one transaction."""
-        return self._most
+        if not isinstance(calls, BatchCalls):
+            # A batch is one transaction; others are put together.
+            self.most = size
 
     def execute(self, rows: Sequence[Row], delivered: Delivered, until: float = inf) -> Results:
         """Handles the events in one transaction, whatever the time; where one fails, those before it in another."""

@@ -1,27 +1,31 @@
 """The event loop of every process of a node: descriptors, timers, nothing else.
 
 Single-threaded and blocking-free: one `select` decides what runs next. The clock is monotonic.
+A turn costs about a microsecond, and nothing for what is idle: that a channel waits for writability is told by the
+channel, not asked of each.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import selectors
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from .channel import Channel
+from .poller import READ, WRITE, Poller, create_poller
 
 Callback = Callable[[], None]
 
-# The longest wait that every selector takes; a timer beyond it costs an idle turn now and then.
+# The longest wait that every poller takes; a timer beyond it costs an idle turn now and then.
 _LONGEST_WAIT = 3600.0
-# How long to stay awake, and after how short a wait that would have been worth it, in seconds.
-_AWAKE, _SOON = 0.00006, 0.0001
-_QUICK_ENOUGH = 30
-"""So many answers in a row must have come soon."""
+# How long to stay awake for an answer, in seconds.
+_AWAKE = 0.0003
+# That is worth it once so many answers more came within that time than did not; no more than the most are counted.
+_QUICK_ENOUGH, _QUICK_MOST = 30, 100
 
 
 class HasFileno(Protocol):
@@ -45,21 +49,36 @@ class Timer:
         self.callback = None
 
 
-class Loop:
-    """Runs callbacks when descriptors are ready or timers are due, until stopped."""
+class Source:
+    """A watched descriptor, its callback, and the channel that it is of, if any."""
 
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+    __slots__ = ("callback", "channel", "watched")
+
+    def __init__(self, callback: Callback, channel: Channel[Any] | None = None) -> None:
+        self.callback = callback
+        self.channel = channel
+        self.watched = True
+        """False once it is watched no longer; an event of the same turn may still name it."""
+
+
+class Loop:
+    """Runs callbacks when descriptors are ready or timers are due, until stopped.
+
+    Args:
+        poller: Tells what is ready; closed with the loop. None: the system's best (default).
+    """
+
+    def __init__(self, poller: Poller | None = None) -> None:
+        self._poller = create_poller() if poller is None else poller
+        self._sources: dict[int, Source] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._channels: dict[Channel[Any], int] = {}
         self._stopped = False
         self._quick = 0
 
-    @staticmethod
-    def now() -> float:
-        """Seconds on the monotonic clock."""
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
+    """Seconds on the monotonic clock."""
 
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         """Runs a callback once after so many seconds."""
@@ -78,24 +97,35 @@ class Loop:
 
     def watch(self, source: HasFileno | int, callback: Callback) -> None:
         """Runs a callback whenever the descriptor is readable."""
-        self._selector.register(source, selectors.EVENT_READ, callback)
+        self._watch(_descriptor(source), Source(callback))
+
+    def _watch(self, descriptor: int, source: Source) -> None:
+        self._poller.register(descriptor, READ)
+        self._sources[descriptor] = source
 
     def unwatch(self, source: HasFileno | int) -> None:
         """Watches the descriptor no longer; does nothing where it was not watched."""
-        try:
-            self._selector.unregister(source)
-        except (KeyError, ValueError):
+        descriptor = _descriptor(source)
+        known = self._sources.pop(descriptor, None)
+        if known is None:
             return
+        known.watched = False
+        with suppress(OSError, KeyError):
+            # It may be closed already, and is forgotten with that.
+            self._poller.unregister(descriptor)
 
     def add_channel(self, channel: Channel[Any], callback: Callback) -> None:
         """Watches a channel: runs the callback when messages or the end have come, flushes what it buffers."""
+        descriptor, source = channel.fileno(), Source(callback, channel)
 
-        def ready() -> None:
-            channel.flush()
-            callback()
+        def on_backlog(has_unsent: bool) -> None:
+            # Watched for writability only while the peer is behind with reading.
+            if source.watched:
+                self._poller.modify(descriptor, READ | WRITE if has_unsent else READ)
 
-        self._channels[channel] = channel.fileno()
-        self._selector.register(channel.fileno(), selectors.EVENT_READ, ready)
+        self._channels[channel] = descriptor
+        self._watch(descriptor, source)
+        channel.tell_backlog(on_backlog)
 
     def remove_channel(self, channel: Channel[Any]) -> None:
         """Closes a channel and watches it no longer."""
@@ -115,32 +145,33 @@ class Loop:
 
     def turn(self, longest: float | None = None) -> None:
         """Waits for the next thing to do, at most `longest` seconds, and does it."""
-        self._watch_unsent()
-        for key, _ in self._select(self._wait(longest)):
-            # An earlier callback of this turn may have removed the source of a later one.
-            if self._is_watched(key):
-                key.data()
+        sources = self._sources
+        ready = self._poll(self._wait(longest))
+        # Looked up before the first callback, which may end one source and give its descriptor to another.
+        for source, events in [(sources[descriptor], events) for descriptor, events in ready]:
+            if source.watched:
+                if events & WRITE and source.channel is not None:
+                    source.channel.flush()
+                source.callback()
             if self._stopped:
                 return
-        self._run_due_timers()
+        if self._timers and self._timers[0][0] <= self.now():
+            self._run_due_timers()
 
-    def _select(self, wait: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+    def _poll(self, wait: float | None) -> list[tuple[int, int]]:
         """Waits; stays awake for a moment where answers keep coming within one, as to sleep and wake takes longer."""
+        poll, now = self._poller.poll, self.now
         if wait is not None and wait <= 0:
-            return self._selector.select(0)
-        began = self.now()
+            return poll(0)
+        began = now()
+        ready: list[tuple[int, int]] = []
         if self._quick >= _QUICK_ENOUGH:
-            while self.now() - began < _AWAKE:
-                ready = self._selector.select(0)
-                if ready:
-                    return ready
-        ready = self._selector.select(wait)
-        self._quick = self._quick + 1 if self.now() - began < _SOON else 0
+            while not (ready := poll(0)) and now() - began < _AWAKE:
+                # Whoever is to answer may be waiting for this very core.
+                os.sched_yield()
+        ready = ready or poll(wait)
+        self._quick = min(self._quick + 1, _QUICK_MOST) if now() - began < _AWAKE else self._quick // 2
         return ready
-
-    def _is_watched(self, key: selectors.SelectorKey) -> bool:
-        current = self._selector.get_map().get(key.fd)
-        return current is not None and current.data is key.data
 
     def _wait(self, longest: float | None) -> float | None:
         while self._timers and self._timers[0][2].callback is None:
@@ -157,18 +188,12 @@ class Loop:
             if timer.callback is not None:
                 timer.callback()
 
-    def _watch_unsent(self) -> None:
-        """Watches a channel for writability only while its peer is behind with reading."""
-        for channel, descriptor in self._channels.items():
-            if channel.closed:
-                continue
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.has_unsent else 0)
-            key = self._selector.get_key(descriptor)
-            if key.events != events:
-                self._selector.modify(descriptor, events, key.data)
-
     def close(self) -> None:
-        """Closes every channel and the selector."""
+        """Closes every channel and the poller."""
         for channel in list(self._channels):
             self.remove_channel(channel)
-        self._selector.close()
+        self._poller.close()
+
+
+def _descriptor(source: HasFileno | int) -> int:
+    return source if isinstance(source, int) else source.fileno()

@@ -25,15 +25,13 @@ class Prefetch:
         self._least = least
         self._horizon = horizon
         self._seconds_per_event: float | None = None
+        self.wanted = least
+        """Events to have in flight at most, from the least to the limit; the least until something was measured."""
 
     @property
-    def wanted(self) -> int:
-        """Events to have in flight at most, from the least to the limit; the least until something was measured."""
-        if self._seconds_per_event is None:
-            return self._least
-        if self._seconds_per_event * self._limit <= self._horizon:
-            return self._limit
-        return max(self._least, int(self._horizon / self._seconds_per_event))
+    def enough(self) -> int:
+        """Events to handle before their acks are sent, so that more can come while the rest is handled: half."""
+        return (self.wanted + 1) // 2
 
     def handled(self, events: int, seconds: float) -> None:
         """Takes a measurement: so many events took so long, from first to last. Newer ones weigh more."""
@@ -41,4 +39,8 @@ class Prefetch:
             return
         measured = max(seconds, 0.0) / events
         known = self._seconds_per_event
-        self._seconds_per_event = measured if known is None else known + _WEIGHT * (measured - known)
+        mean = self._seconds_per_event = measured if known is None else known + _WEIGHT * (measured - known)
+        if mean * self._limit <= self._horizon:
+            self.wanted = self._limit
+        else:
+            self.wanted = max(self._least, int(self._horizon / mean))

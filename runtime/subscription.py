@@ -125,19 +125,20 @@ class RunningSubscription:
         if self._performing:
             return
         self._performing = True
-        before = (self.machine.phase, self.machine.idle)
+        machine, turns, name = self.machine, self._around.turns, self.subscription.name
+        before = (machine.phase, machine.idle)
         try:
             while self._inputs:
-                phase = self.machine.phase
-                for effect in self.machine.step(self._inputs.popleft()):
+                phase = machine.phase
+                for effect in machine.step(self._inputs.popleft()):
                     self._perform(effect)
-                if self.machine.phase is not phase:
-                    self._log.info("subscription_state", state=str(self.machine.phase))
+                if machine.phase is not phase:
+                    self._log.info("subscription_state", state=str(machine.phase))
         finally:
             self._performing = False
-        if not self.machine.has_begun_carefully:
-            self._around.turns.give_back(self.subscription.name)
-        if (self.machine.phase, self.machine.idle) != before:
+        if turns.holder == name and not machine.has_begun_carefully:
+            turns.give_back(name)
+        if (machine.phase, machine.idle) != before:
             self._around.changed()
 
     def acquire(self) -> None:

@@ -23,28 +23,29 @@ class Turns:
     def __init__(self, call_later: Callable[[float, Callable[[], None]], object]) -> None:
         self._call_later = call_later
         self._waiting: deque[tuple[str, Callable[[], None]]] = deque()
-        self._holder = ""
+        self.holder = ""
+        """Whose turn it is; empty where it is nobody's."""
         self._serial = 0
 
     def take(self, name: str, begin: Callable[[], None]) -> None:
         """Calls `begin` when it is the turn of `name`, which may be at once; gives back a turn that it has."""
-        if self._holder == name:
-            self._holder = ""
+        if self.holder == name:
+            self.holder = ""
         self._waiting.append((name, begin))
         self._go_on()
 
     def give_back(self, name: str) -> None:
         """It is the next one's turn, if it was that of `name`."""
-        if self._holder == name:
-            self._holder = ""
+        if self.holder == name:
+            self.holder = ""
             self._go_on()
 
     def _go_on(self) -> None:
-        if self._holder or not self._waiting:
+        if self.holder or not self._waiting:
             return
-        self._holder, begin = self._waiting.popleft()
+        self.holder, begin = self._waiting.popleft()
         self._serial += 1
-        holder, serial = self._holder, self._serial
+        holder, serial = self.holder, self._serial
         self._call_later(LONGEST, lambda: self._expire(holder, serial))
         begin()
 

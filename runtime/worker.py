@@ -127,7 +127,7 @@ class Worker(Actor):
         """Takes the channel to a (new) listener; nothing delivered by an older one counts any more."""
         self._leave_listener()
         self._generation = 0
-        self._listener = Channel(channel_socket, ToWorker)
+        self._listener = Channel(channel_socket, ToWorker, takes_descriptors=False)
         self.loop.add_channel(self._listener, self._read_listener)
         self._listener.send(WorkerReady(self._prefetch.wanted), self._page.fileno())
 
@@ -185,15 +185,13 @@ class Worker(Actor):
         """Handles events for a few milliseconds, sends the results, and lets the loop turn."""
         self._working = False
         begun = now = self.loop.now()
+        until, enough = begun + _SLICE, self._prefetch.enough
         finished: list[int] = []
         failed: Failed | None = None
         retire = ""
-        while failed is None and not retire:
-            rows = self._next_rows(now)
-            if not rows:
-                break
+        while rows := self._next_rows(now):
             try:
-                results = self._execution.execute(rows, self._buffer.delivered, begun + _SLICE)
+                results = self._execution.execute(rows, self._buffer.delivered, until)
             except OwnershipLost as lost:
                 self.log.warning("ownership_lost", reason=str(lost))
                 self._buffer.clear()
@@ -203,13 +201,14 @@ class Worker(Actor):
             finished += results.finished
             failed = results.failed
             retire = self._retirement.handled(len(results.finished) + (failed is not None), now)
-            if now - begun >= _SLICE or self._is_half(len(finished)):
+            if failed is not None or retire or now >= until or len(finished) >= enough:
                 break
-        self._prefetch.handled(len(finished), now - begun)
+        # Before all else, so that the listener can go on meanwhile.
         self._answer(finished, failed)
+        self._prefetch.handled(len(finished), now - begun)
         if retire:
             self._retire(retire)
-        if self._flush is None:
+        if self._buffer and self._flush is None:
             self._work_soon()
 
     def _next_rows(self, now: float) -> list[Row]:
@@ -221,10 +220,6 @@ class Worker(Actor):
         if wait:
             self._flush = self.loop.call_later(wait, self._work_soon)
         return rows
-
-    def _is_half(self, finished: int) -> bool:
-        """Acks in time for the listener to send more while the rest is being handled."""
-        return finished * 2 >= self._prefetch.wanted
 
     def _answer(self, finished: list[int], failed: Failed | None) -> None:
         if finished and self._listener is not None:

@@ -278,7 +278,8 @@ class Assignment:
         """The oldest event this subscriber may have, from its own backlog or the common queue."""
         backlog, common = subscriber.backlog, self._common
         while True:
-            _drop_stale(backlog)
+            if backlog:
+                _drop_stale(backlog)
             _drop_stale(common)
             if backlog and (not common or _first_number(backlog[0]) < _first_number(common[0])):
                 place: Entry | Place = backlog.popleft()

@@ -13,6 +13,7 @@ of messages can be tested.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import assert_never
 
 from .assignment import Assignment
@@ -48,6 +49,7 @@ from .inputs import (
 )
 from .state import Halted, Phase, RoutingOptions, SubscriberId
 
+_NUMBER = attrgetter("number")
 _DELIVERING = (Phase.CATCHING_UP, Phase.LIVE)
 
 
@@ -70,6 +72,7 @@ class SubscriptionMachine:
         self._recalling: set[SubscriberId] = set()
         self._effects: list[Effect] = []
         self._read_serial = 0
+        self._page_worth = max(1, min(options.page_size, options.max_size) // 2)
         self._begin(Owned(0, 0))
 
     def _begin(self, owned: Owned) -> None:
@@ -441,7 +444,7 @@ class SubscriptionMachine:
         while self.phase in _DELIVERING and not self._recalling:
             assigned = self._assignment.assign(self._failures.attempts.doomed, self._failures.most_at_once())
             for subscriber, entries in assigned.deliveries.items():
-                attempts = self._failures.attempts.alone(entry.number for entry in entries)
+                attempts = self._failures.attempts.alone(map(_NUMBER, entries))
                 delivery = Deliver(subscriber.id, entries, subscriber.generation, attempts)
                 if not self._failures.keeps_back(delivery):
                     self._effects.append(delivery)
@@ -453,15 +456,17 @@ class SubscriptionMachine:
             self._read_on()
 
     def _read_on(self) -> None:
-        scanned_to, options = self._tracker.scanned_to, self.options
+        options, scanned_to = self.options, self._tracker.scanned_to
         if self._reading or (self._at_head and self._head <= scanned_to):
             return
-        room = min(options.page_size, options.max_size - self.unfinished, options.max_span - self._tracker.span)
-        bytes_left = options.max_bytes - self.unfinished_bytes
-        if room <= 0 or bytes_left <= 0:
+        # Few events are worth a read only where a subscriber has nothing to do.
+        least, least_bytes = (1, 1) if self._assignment.starving else (self._page_worth, max(1, options.max_bytes // 2))
+        room = options.max_size - self.unfinished
+        if room < least:
             return
-        plenty = room >= min(options.page_size, options.max_size) // 2 and bytes_left >= options.max_bytes // 2
-        if not plenty and not self._assignment.starving:
+        room = min(room, options.page_size, options.max_span - self._tracker.span)
+        bytes_left = options.max_bytes - self.unfinished_bytes
+        if room < least or bytes_left < least_bytes:
             return
         self._reading = True
         self._read_serial += 1
