@@ -33,6 +33,7 @@ from .launch import open_store, plan_node, run_node
 from .planner import planner
 from .restart import ExitCode
 from .serializers import load_serializer
+from .spawn import end_fork_server
 from .status import NodeStatus
 from .version import version
 
@@ -62,6 +63,8 @@ def main() -> NoReturn:
         code = _complain(error, ExitCode.USAGE)
     except EventStoreError as error:
         code = _complain(error, ExitCode.FAILED)
+    finally:
+        end_fork_server()
     sys.exit(int(code))
 
 

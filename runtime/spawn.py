@@ -7,13 +7,17 @@ Never a fork of the supervisor. Children get a function of this package, bytes a
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import multiprocess
-from multiprocess import forkserver
+from multiprocess import forkserver, resource_tracker
 
+_POLL = 0.005
 _PRELOAD = [f"{__package__}.preload"]
 
 
@@ -55,6 +59,31 @@ def fork_server() -> int:
         forkserver.ensure_running()
     pid: int = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - nothing else tells it
     return pid
+
+
+def end_fork_server(patience: float = 1.0) -> None:
+    """Ends the fork server and multiprocess' resource tracker, where they run, and waits for both.
+
+    They would follow this process by themselves, a moment after it; but a service manager that finds them then
+    takes them for left behind, and kills them. For when no child is needed any more; the next one starts them anew.
+
+    Args:
+        patience: Seconds to wait for the tracker, which stays as long as a process that a handler has left behind
+            holds on to it (default 1).
+    """
+    server = forkserver._forkserver  # noqa: SLF001 - nothing else ends it
+    if server._forkserver_pid is not None:  # noqa: SLF001
+        # One that hangs must not hold up the end.
+        os.kill(server._forkserver_pid, signal.SIGKILL)  # noqa: SLF001
+        server._stop()  # noqa: SLF001
+    tracker = resource_tracker._resource_tracker  # noqa: SLF001
+    descriptor, pid, tracker._fd, tracker._pid = tracker._fd, tracker._pid, None, None  # noqa: SLF001
+    if descriptor is not None:
+        os.close(descriptor)
+        deadline = time.monotonic() + patience
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(_POLL)
 
 
 @contextlib.contextmanager
