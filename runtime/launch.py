@@ -30,10 +30,13 @@ from .restart import ExitCode, RestartPolicy
 from .supervisor import Observer, Supervisor
 from .topology import ChildSpec
 
+# So long an embedded server may take to stop before the process ends without it, in seconds.
+_EMBEDDED_STOP = 10.0
+
 
 @contextmanager
 def open_store(config: RuntimeConfig, *, create: bool = True) -> Iterator[StorePlan]:
-    """The store to connect to; an embedded one runs until the block is left.
+    """The store to connect to; an embedded one runs until the block is left, and has stopped then where it has no user.
 
     Args:
         config: The configuration.
@@ -51,7 +54,10 @@ def open_store(config: RuntimeConfig, *, create: bool = True) -> Iterator[StoreP
         if create:
             with connect(server.url, "init", timeout=config.store.timeout) as connection:
                 initialise(connection, config.store.schema, config.store.column_data_type)
-        yield plan
+        try:
+            yield plan
+        finally:
+            server.release(_EMBEDDED_STOP)
 
 
 def plan_node(config: RuntimeConfig, store: StorePlan) -> NodePlan:

@@ -41,6 +41,7 @@ _START_LIMIT = 60.0
 # How long the last processes of a crashed server may stand in the way of a new one, in seconds.
 _ENDING_LIMIT = 10.0
 _POLL = 0.1
+_ENDING_POLL = 0.01
 # The server takes lists of directories and a shell takes the command, so only plain paths hold its socket; a socket's
 # whole path has at most 107 bytes.
 _PLAIN_PATH = re.compile(r"[\w./ +@=-]{1,85}", re.ASCII)
@@ -101,11 +102,20 @@ class EmbeddedServer:
                 f"the embedded PostgreSQL cannot use {str(home)!r}, {error.strerror or error}: choose another directory"
             ) from error
 
-    def release(self) -> None:
-        """Give up the hold; the last one's server is stopped by its keeper, soon after. Safe to repeat."""
+    def release(self, patience: float = 0.0) -> None:
+        """Give up the hold; the last one's server is stopped by its keeper, soon after. Safe to repeat.
+
+        Args:
+            patience: Seconds to wait until the server has stopped, where this was the last hold (default 0). For a
+                process with whose end a service manager or a container kills whatever is left.
+        """
         descriptor, self._users_lock = self._users_lock, None
-        if descriptor is not None:
-            os.close(descriptor)
+        if descriptor is None:
+            return
+        os.close(descriptor)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and _is_ending(self.path):
+            time.sleep(_ENDING_POLL)
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +124,26 @@ class EmbeddedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _is_ending(home: Path) -> bool:
+    """Tell whether the server runs, but nobody uses it any more."""
+    if keeper.postmaster_pid(home / "data") is None:
+        return False
+    lock = _open_lock(home / "users.lock")
+    try:
+        # Nobody's: the keeper is about to take it. Not to be shared: the keeper has it, and stops the server.
+        return _takes(lock, fcntl.LOCK_EX) or not _takes(lock, fcntl.LOCK_SH)
+    finally:
+        os.close(lock)
+
+
+def _takes(lock: int, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _ensure_running(home: Path) -> str:

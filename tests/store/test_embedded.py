@@ -253,3 +253,12 @@ def test_an_url_without_a_path() -> None:
 
 def test_other_urls_are_left_alone() -> None:
     assert open_url("postgresql://db/shop") == ("postgresql://db/shop", None)
+
+
+def test_the_last_one_can_wait_until_the_server_has_stopped(home: Path) -> None:
+    first, last = EmbeddedServer.acquire(home), EmbeddedServer.acquire(home)
+    first.release(patience=3600.0)
+    assert not is_stopped(home), "another one uses it"
+    last.release(patience=60.0)
+    assert is_stopped(home)
+    last.release(patience=3600.0)
