@@ -22,9 +22,11 @@ Callback = Callable[[], None]
 
 # The longest wait that every poller takes; a timer beyond it costs an idle turn now and then.
 _LONGEST_WAIT = 3600.0
-# How long to stay awake for an answer, in seconds.
-_AWAKE = 0.0003
-# That is worth it once so many answers more came within that time than did not; no more than the most are counted.
+# How long to stay awake for an answer: about what it costs to sleep and be woken instead. In seconds.
+_AWAKE = 0.0001
+# How soon answers must come to a loop that sleeps, which takes longer by just that, for it to try staying awake.
+_SOON = 0.0003
+# So many more in time than late make it worth it; no more than the most are counted.
 _QUICK_ENOUGH, _QUICK_MOST = 30, 100
 
 
@@ -163,14 +165,15 @@ class Loop:
         poll, now = self._poller.poll, self.now
         if wait is not None and wait <= 0:
             return poll(0)
-        began = now()
+        began, limit = now(), _SOON
         ready: list[tuple[int, int]] = []
         if self._quick >= _QUICK_ENOUGH:
+            limit = _AWAKE
             while not (ready := poll(0)) and now() - began < _AWAKE:
                 # Whoever is to answer may be waiting for this very core.
                 os.sched_yield()
         ready = ready or poll(wait)
-        self._quick = min(self._quick + 1, _QUICK_MOST) if now() - began < _AWAKE else self._quick // 2
+        self._quick = min(self._quick + 1, _QUICK_MOST) if now() - began < limit else self._quick // 2
         return ready
 
     def _wait(self, longest: float | None) -> float | None:
