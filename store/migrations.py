@@ -44,7 +44,7 @@ def create_database(url: str, *, default_database: str | None = None) -> bool:
     """Create the database that a URL names, unless it is there. Mirrors `mix event_store.create`.
 
     Args:
-        url: A PostgreSQL URL or conninfo string; its role needs the right to create databases.
+        url: A PostgreSQL URL or conninfo string; its role needs the right to create databases where it is missing.
         default_database: The database to connect to meanwhile, where the server lets nobody into "postgres" and
             "template1", which None tries in turn. Mirrors `default_database`.
 
@@ -56,6 +56,8 @@ def create_database(url: str, *, default_database: str | None = None) -> bool:
         StoreUnavailable: The server cannot be reached.
     """
     name = _database_of(url)
+    if _can_be_used(url):
+        return False
     with _connect_to_server(url, default_database) as conn, translated():
         try:
             conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
@@ -191,6 +193,15 @@ def _database_of(url: str) -> str:
     if not name:
         raise ConfigurationError(f"the store's url {redact(url)!r} names no database: write it at the end, as in …/app")
     return str(name)
+
+
+def _can_be_used(url: str) -> bool:
+    """Tell whether the database is there already; whatever else is wrong with the URL shows when one is created."""
+    try:
+        connect(url, "create").close()
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _connect_to_server(url: str, default_database: str | None) -> Connection:

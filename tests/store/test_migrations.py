@@ -238,3 +238,17 @@ def test_a_role_that_may_not_create_is_told_so(database_url: str, conn: Connecti
             create_database(make_conninfo(database_url, user=role, dbname="not_allowed"))
     finally:
         conn.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+
+
+def test_a_role_that_may_not_create_can_use_what_is_there(database_url: str, conn: Connection) -> None:
+    """As on a hosted server: the database was made by others, and `postgres` may be closed to the role."""
+    role, name = (f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("role", "there"))
+    conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
+    try:
+        conn.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(name), sql.Identifier(role)))
+        url = make_conninfo(database_url, user=role, password="secret", dbname=name)
+        assert not create_database(url)
+        assert not create_database(url, default_database="nobody_gets_in_here")
+    finally:
+        conn.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        conn.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
