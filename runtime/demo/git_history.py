@@ -101,6 +101,16 @@ def read_history(path: Path) -> Iterator[Commit]:
         yield from parse_log(chunks)
 
 
+def check_history(path: Path) -> None:
+    """Begin to read the history of a repository, so that a path that holds none is said before anything starts.
+
+    Raises:
+        ConfigurationError: As for `read_history`.
+    """
+    with closing(_run_git_log(path)) as chunks:
+        next(parse_log(chunks), None)
+
+
 def find_repository(start: Path) -> Path | None:
     """Return the root of the git repository that `start` stands in, or None where there is none or no git.
 

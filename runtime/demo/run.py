@@ -25,7 +25,7 @@ from ..launch import open_store, plan_node, run_node
 from ..plan import NodePlan, StorePlan
 from ..restart import ExitCode
 from ..status import NodeStatus
-from .git_history import find_repository
+from .git_history import check_history, find_repository
 from .projection import create_tables, read_months, read_projection
 from .report import Position, ProgressReport, result_table, totals_per_author
 from .source import NAME, SourceReport, source_spec
@@ -102,6 +102,8 @@ def run_demo(
         EventStoreError: Something is wrong; one sentence says what.
     """
     repository = repository or find_repository(Path.cwd())
+    if repository is not None:
+        check_history(repository)
     config = _config(data_dir or _default_data_dir(repository))
     with open_store(config) as store:
         with connect(store.url, "demo") as connection:

@@ -96,6 +96,12 @@ def test_a_mistake_in_the_configuration_is_one_sentence(tmp_path: Path, argument
     assert "pool_size" in done.stderr
 
 
+def test_a_demo_of_what_is_no_repository_ends_at_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path, said in (("none", "There is no readable folder none;"), ("folder", "folder is not a git repository;")):
+        fails(command("demo", "--git", path, cwd=tmp_path, GIT_CEILING_DIRECTORIES=str(tmp_path)), 2, said)
+
+
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
     done = command("status", "-c", "none.toml", cwd=tmp_path)
     fails(done, 2, "")
