@@ -603,7 +603,8 @@ class AsyncEventStore:
             The event's number.
 
         Raises:
-            ConfigurationError: The event is finished already, or none is named and the subscription is not halted.
+            ConfigurationError: The event is finished already or not there yet, or none is named and the subscription is
+                not halted.
         """
         return await self._steer(stream_uuid, name, lambda s, record: control.skip(s, record, number), conn)
 

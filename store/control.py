@@ -132,6 +132,17 @@ def reset(statements: Statements, record: SubscriptionRecord, to: int | datetime
     return position
 
 
+def _check_there(statements: Statements, record: SubscriptionRecord, number: int) -> Operation[None]:
+    """Refuse a number that no event has yet: a slip of the finger would leave out one of tomorrow's."""
+    heads = yield from stream_heads(statements, [record.stream_uuid])
+    head = heads.get(record.stream_uuid, 0)
+    if number > head:
+        raise ConfigurationError(
+            f"event {number} is not there yet for subscription {record.subscription_name!r}: "
+            f"stream {record.stream_uuid!r} ends at {head}"
+        )
+
+
 def skip(statements: Statements, record: SubscriptionRecord, number: int | None = None) -> Operation[int]:
     """Leave an event out for good that is not checkpointed yet; a subscription halted at it goes on.
 
@@ -144,11 +155,14 @@ def skip(statements: Statements, record: SubscriptionRecord, number: int | None 
         The event's number.
 
     Raises:
-        ConfigurationError: The event is behind the checkpoint already, or none is named and the subscription runs.
+        ConfigurationError: The event is behind the checkpoint already or is not there yet, or none is named and the
+            subscription runs.
     """
     if number is None:
         terms = yield from subscription_terms(statements, [record.subscription_id])
         number = terms[record.subscription_id].halted_at
+    else:
+        yield from _check_there(statements, record, number)
     if number is None:
         raise ConfigurationError(f"subscription {record.subscription_name!r} is not halted; name the event to skip")
     if number <= (record.last_seen or 0):

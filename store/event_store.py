@@ -586,7 +586,8 @@ class EventStore:
             The event's number.
 
         Raises:
-            ConfigurationError: The event is finished already, or none is named and the subscription is not halted.
+            ConfigurationError: The event is finished already or not there yet, or none is named and the subscription is
+                not halted.
         """
         return self._steer(stream_uuid, name, lambda s, record: control.skip(s, record, number), conn)
 

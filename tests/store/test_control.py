@@ -152,6 +152,8 @@ def test_skip_where_it_halted_or_by_number(store: EventStore, owner: Owner) -> N
         store.skip_event(*NAMED)
     with pytest.raises(ConfigurationError, match="event 2 is finished already"):
         store.skip_event(*NAMED, 2)
+    with pytest.raises(ConfigurationError, match=r"event 99 is not there yet for subscription 's': .* ends at \d+$"):
+        store.skip_event(*NAMED, 99)
     assert not owner.is_fenced
     owner.halt(3)
     assert store.skip_event(*NAMED) == 3
