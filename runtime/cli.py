@@ -24,7 +24,7 @@ from ..store.serializer import Serializer
 from ..store.settings import EMBEDDED
 from ..store.translate import redact
 from . import commands
-from .cli_options import ConfigOption, JsonOption
+from .cli_options import ConfigOption, JsonOption, positive_number, whole_number
 from .config import RuntimeConfig, load_config
 from .control_cli import add_commands
 from .demo.run import run_demo
@@ -211,7 +211,7 @@ def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
 )
 def append(
     context: typer.Context,
-    stream: Annotated[str, typer.Argument(help="The stream to append to.")],
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream to append to.")],
     source: Annotated[
         str, typer.Option("--from", metavar="FILE.jsonl|-", help="One event a line; - is standard input.")
     ] = "-",
@@ -231,16 +231,21 @@ def append(
 @app.command(epilog="Example: eventstore-runtime read account-1 --backward --count 5 --json")
 def read(
     context: typer.Context,
-    stream: Annotated[str, typer.Argument(help="The stream, or $all.")],
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream, or $all.")],
     start: Annotated[
-        int | None, typer.Option("--start", metavar="N", help="First version to read; the end for --backward.")
+        int | None,
+        typer.Option(
+            "--start", metavar="N", parser=whole_number, help="First version to read; by default 1, or the end backward."
+        ),
     ] = None,
-    count: Annotated[int, typer.Option(metavar="N", help="Most events to read.", min=1)] = 1_000,
+    count: Annotated[int, typer.Option(metavar="N", parser=positive_number, help="Most events to read.")] = 1_000,
     backward: Annotated[bool, typer.Option("--backward", help="Newest first.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print a stream's events; with --json one object a line, fit for `append`."""
+    if start is not None and start < (-1 if backward else 0):
+        raise ConfigurationError(f"--start {start} is out of range; give a version such as 1")
     with _store(config or context.obj) as store:
         if backward:
             events = store.read_stream_backward(stream, -1 if start is None else start, count)

@@ -29,18 +29,23 @@ from ..store.serializer import JsonSerializer
 from ..store.sql import Statements
 from ..store.types import SubscriptionRecord
 from . import commands
-from .cli_options import ConfigOption, JsonOption
+from .cli_options import ConfigOption, JsonOption, positive_number, whole_number
 
 Open = Callable[[Path | None], AbstractContextManager[tuple[Connection, str]]]
 """Opens the configured store: a connection and the schema."""
 
 SubscriptionArgument = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="The subscription's name.")]
 StreamOption = Annotated[
-    str | None, typer.Option("--stream", help="Its stream, where several have a subscription of that name.")
+    str | None, typer.Option("--stream", metavar="STREAM", help="Its stream, where several have a subscription of that name.")
 ]
-EventOption = Annotated[list[int] | None, typer.Option("--event", metavar="N", help="The event; may be repeated.")]
+EventOption = Annotated[
+    list[int] | None,
+    typer.Option("--event", metavar="N", parser=whole_number, help="The event; may be repeated."),
+]
 PartitionOption = Annotated[str | None, typer.Option("--partition", metavar="KEY", help="All of this partition.")]
-UntilOption = Annotated[int | None, typer.Option("--until", metavar="N", help="All up to this event.")]
+UntilOption = Annotated[
+    int | None, typer.Option("--until", metavar="N", parser=whole_number, help="All up to this event.")
+]
 AllOption = Annotated[bool, typer.Option("--all", help="All of the subscription.")]
 
 
@@ -134,7 +139,10 @@ def _add_moves(app: typer.Typer, open_connection: Open) -> None:
         context: typer.Context,
         subscription: SubscriptionArgument,
         to: Annotated[
-            int | None, typer.Option("--to", metavar="N", help="The last event not to deliver; 0 is the origin.")
+            int | None,
+            typer.Option(
+                "--to", metavar="N", parser=whole_number, help="The last event not to deliver; 0 is the origin."
+            ),
         ] = None,
         since: Annotated[
             str | None, typer.Option("--since", metavar="TIME", help="Deliver what was created at this time or later.")
@@ -158,7 +166,8 @@ def _add_moves(app: typer.Typer, open_connection: Open) -> None:
         context: typer.Context,
         subscription: SubscriptionArgument,
         event: Annotated[
-            int | None, typer.Option("--event", metavar="N", help="The event; where it halted by default.")
+            int | None,
+            typer.Option("--event", metavar="N", parser=whole_number, help="The event; where it halted by default."),
         ] = None,
         stream: StreamOption = None,
         config: ConfigOption = None,
@@ -178,7 +187,7 @@ def _add_parked_views(parked: typer.Typer, open_connection: Open) -> None:
         subscription: SubscriptionArgument,
         partition: PartitionOption = None,
         until: UntilOption = None,
-        count: Annotated[int, typer.Option(metavar="N", help="Most events to show.", min=1)] = 100,
+        count: Annotated[int, typer.Option(metavar="N", parser=positive_number, help="Most events to show.")] = 100,
         stream: StreamOption = None,
         config: ConfigOption = None,
         as_json: JsonOption = False,
@@ -199,7 +208,7 @@ def _add_parked_views(parked: typer.Typer, open_connection: Open) -> None:
     def show(
         context: typer.Context,
         subscription: SubscriptionArgument,
-        event: Annotated[int, typer.Option("--event", metavar="N", help="The event.")],
+        event: Annotated[int, typer.Option("--event", metavar="N", parser=whole_number, help="The event.")],
         stream: StreamOption = None,
         config: ConfigOption = None,
         as_json: JsonOption = False,
@@ -241,7 +250,8 @@ def _add_parked_decisions(parked: typer.Typer, open_connection: Open) -> None:
             numbers = chosen.change(
                 lambda s: control.retry_parked(s, number, numbers=event, partition=partition, until=until)
             )
-        _say({"retried": numbers}, f"handles {_events(numbers)} again", subscription, as_json)
+        said = f"handles {_events(numbers)} again" if numbers else "has no such parked event"
+        _say({"retried": numbers}, said, subscription, as_json)
 
     @parked.command(epilog="Example: eventstore-runtime parked discard revenue --event 17")
     def discard(
@@ -262,11 +272,15 @@ def _add_parked_decisions(parked: typer.Typer, open_connection: Open) -> None:
             numbers = chosen.change(
                 lambda s: control.discard_parked(s, number, numbers=event, partition=partition, until=until)
             )
-        _say({"discarded": numbers}, f"leaves out {_events(numbers)}", subscription, as_json)
+        said = f"leaves out {_events(numbers)}" if numbers else "has no such parked event"
+        _say({"discarded": numbers}, said, subscription, as_json)
 
 
 def _check_choice(events: Sequence[int] | None, partition: str | None, until: int | None, *, everything: bool) -> None:
-    if everything == bool(events or partition is not None or until is not None):
+    chosen = bool(events or partition is not None or until is not None)
+    if everything and chosen:
+        raise ConfigurationError("--all is every parked event; give it alone, or leave it out")
+    if not everything and not chosen:
         raise ConfigurationError("say which parked events: --event N, --partition KEY, --until N, or --all")
 
 

@@ -192,7 +192,8 @@ def test_a_stream_that_is_not_there(cli: Cli) -> None:
 
 
 def test_a_start_that_cannot_be(cli: Cli) -> None:
-    fails(cli("read", "a", "--start", "-5"), 2, "start_version -5 is out of range")
+    fails(cli("read", "a", "--start", "-5"), 2, "--start -5 is out of range; give a version such as 1")
+    assert "'x' is not a whole number" in cli("read", "a", "--start", "x").stderr
 
 
 def test_status_shows_every_subscription(cli: Cli, event_store: EventStore, conn: Connection, schema: str) -> None:

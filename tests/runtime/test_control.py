@@ -205,8 +205,11 @@ def test_restart_begins_anew(project: Project, event_store: EventStore) -> None:
         (("reset", "s", "--since", "2026-01-01T00:00:00"), "has no time zone"),
         (("skip", "s"), "is not halted; name the event to skip"),
         (("skip", "s", "--event", "1"), "event 1 is finished already"),
+        (("skip", "s", "--event", "3"), "event 3 is not there yet"),
+        (("skip", "s", "--event", "x"), "'--event': 'x' is not a whole number"),
+        (("parked", "list", "s", "--count", "0"), "'--count': '0' is less than 1"),
         (("parked", "retry", "s"), "say which parked events"),
-        (("parked", "retry", "s", "--all", "--event", "1"), "say which parked events"),
+        (("parked", "retry", "s", "--all", "--event", "1"), "--all is every parked event"),
         (("parked", "show", "s", "--event", "1"), "event 1 of subscription 's' is not parked"),
     ],
 )
