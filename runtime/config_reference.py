@@ -56,8 +56,9 @@ def _default(option: Option) -> str:
     """An option's default; what a `[[subscriptions]]` entry leaves to the handler shows the one behind both."""
     if option.section != "subscriptions" or option.default != NOT_SET:
         return option.default
-    value = next(field.default for field in msgspec.structs.fields(Subscription) if field.name == option.name)
-    return NOT_SET if value is None else as_toml(value)
+    field = next(field for field in msgspec.structs.fields(Subscription) if field.name == option.name)
+    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return NOT_SET if value in (None, msgspec.NODEFAULT) else as_toml(value)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def test_reference_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     remedy = "regenerate it: python -m eventstore.runtime.config_reference > docs/configuration.md"
     assert page == reference(), remedy
+    assert "NODEFAULT" not in page
 
 
 @pytest.mark.parametrize("option", list(iter_options()), ids=lambda option: option.key)
