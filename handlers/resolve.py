@@ -262,6 +262,21 @@ def _check_numbers(subscription: Subscription, where: str) -> None:
             raise ConfigurationError(f"{where}: {name} = {value}; it must be more than 0 seconds")
     if isinstance(subscription.start_from, int) and subscription.start_from < 0:
         raise ConfigurationError(f"{where}: start_from = {subscription.start_from}; event numbers start at 0")
+    _check_together(subscription, where)
+
+
+def _check_together(subscription: Subscription, where: str) -> None:
+    least, most = subscription.retry_backoff_min, subscription.retry_backoff_max
+    if least > most:
+        raise ConfigurationError(
+            f"{where}: retry_backoff_min = {least} is more than retry_backoff_max = {most}; "
+            "lower the first or raise the second"
+        )
+    if subscription.batch_timeout and subscription.batch_size is None:
+        raise ConfigurationError(
+            f"{where}: batch_timeout = {subscription.batch_timeout} has no effect without batch_size; "
+            "give it too, or leave both out"
+        )
 
 
 def _check_filter(subscription: Subscription, where: str) -> None:
