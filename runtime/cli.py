@@ -203,7 +203,7 @@ def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
     if as_json:
         typer.echo(commands.as_json(lags))
     else:
-        Console().print(commands.lag_table(lags))
+        commands.show(commands.lag_table(lags) if lags else "no subscription has run on this store yet")
 
 
 @app.command(

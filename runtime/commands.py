@@ -12,7 +12,9 @@ from uuid import UUID
 import msgspec
 import orjson
 from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from ..store.connection import Connection, run
 from ..store.errors import ConfigurationError, SchemaMissing
@@ -23,6 +25,7 @@ from ..store.types import ALL_STREAM, AppendResult, EventData, Expected, Expecte
 
 _TAKEN = EventData.__struct_fields__
 _IGNORED = tuple(name for name in RecordedEvent.__struct_fields__ if name not in _TAKEN)
+_UNBOUNDED = 100_000
 _ID_FIELDS = ("event_id", "causation_id", "correlation_id")
 
 
@@ -143,8 +146,16 @@ def _as_json(value: Any, serializer: Serializer) -> bytes:
     return payload
 
 
-def lag_table(lags: Sequence[SubscriptionLag]) -> Table:
-    """All subscriptions as a table."""
+def show(what: RenderableType) -> None:
+    """Print a table: as wide as the terminal, or as wide as it is where nobody looks, so that each row stays a line."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _UNBOUNDED
+    console.print(what)
+
+
+def lag_table(lags: Sequence[SubscriptionLag]) -> RenderableType:
+    """All subscriptions as a table, and why the halted ones are, which no column has room for, below it."""
     table = Table(box=box.SIMPLE)
     for heading in ("Subscription", "Stream"):
         table.add_column(heading, overflow="fold")
@@ -156,7 +167,12 @@ def lag_table(lags: Sequence[SubscriptionLag]) -> Table:
         owner = (lag.node or "another runtime") if lag.is_locked else "nobody"
         seen = "-" if lag.last_seen is None else f"{lag.last_seen:,}"
         table.add_row(lag.subscription_name, lag.stream_uuid, seen, f"{lag.head:,}", f"{lag.lag:,}", owner, _state(lag))
-    return table
+    reasons = (
+        Text(f"  {lag.subscription_name}, event {lag.halted_at:,}: {lag.halted_reason}")
+        for lag in lags
+        if lag.halted_at is not None
+    )
+    return Group(table, *reasons)
 
 
 def _state(lag: SubscriptionLag) -> str:
@@ -165,7 +181,7 @@ def _state(lag: SubscriptionLag) -> str:
     if lag.paused:
         said.append("paused")
     if lag.halted_at is not None:
-        said.append(f"halted at event {lag.halted_at:,}: {lag.halted_reason}")
+        said.append(f"halted at event {lag.halted_at:,}")
     if lag.parked:
         said.append(f"{lag.parked:,} parked")
     return ", ".join(said)

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from ..store import control
 from ..store.connection import Connection, run, run_atomically
@@ -202,7 +203,7 @@ def _add_parked_views(parked: typer.Typer, open_connection: Open) -> None:
             for record in records:
                 typer.echo(commands.as_json(record))
         else:
-            Console().print(_table(records) if records else f"subscription {subscription!r} has no parked events")
+            commands.show(_table(records) if records else f"subscription {subscription!r} has no parked events")
 
     @parked.command(epilog="Example: eventstore-runtime parked show revenue --event 17")
     def show(
@@ -310,11 +311,12 @@ def _say(answer: dict[str, Any], text: str, subscription: str, as_json: bool) ->
     typer.echo(commands.as_json(answer) if as_json else f"subscription {subscription!r} {text}")
 
 
-def _table(records: Sequence[ParkedRecord]) -> Table:
+def _table(records: Sequence[ParkedRecord]) -> RenderableType:
+    """A table of what is short, and the reasons below it, which would be squeezed into a column of a terminal's rest."""
     table = Table(box=box.SIMPLE)
     for heading in ("Event", "Attempts", "Crashes"):
         table.add_column(heading, justify="right")
-    for heading in ("State", "Partition", "Type", "Stream", "Parked", "Reason"):
+    for heading in ("State", "Partition", "Type", "Stream", "Parked"):
         table.add_column(heading, overflow="fold")
     for record in records:
         table.add_row(
@@ -326,6 +328,5 @@ def _table(records: Sequence[ParkedRecord]) -> Table:
             record.event_type or "(deleted)",
             record.stream_uuid or "(deleted)",
             f"{record.parked_at:%Y-%m-%d %H:%M:%S}",
-            record.reason,
         )
-    return table
+    return Group(table, *(Text(f"  {record.number:,}: {record.reason}") for record in records))

@@ -8,7 +8,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from eventstore.store import Connection, EventData, EventStore
-from eventstore.tests.support.node import Project
+from eventstore.tests.support.node import Project, command
 from eventstore.tests.support.poison import (
     NODE,
     OTHERS,
@@ -113,6 +113,11 @@ def test_operators_work_off_what_is_parked(project: Project, event_store: EventS
     assert [(one["number"], one["state"]) for one in listed] == [(2, "parked"), (5, "held"), (8, "held")]
     (shown,) = steer(project, "parked", "show", "hold", "--event", "4")
     assert (shown["data"], shown["reason"]) == ("poison", "held behind an earlier event of its partition")
+    printed = command("parked", "list", "hold", "--until", "4", cwd=project.folder).stdout.splitlines()
+    assert [line.split()[:5] for line in printed if "parked" in line] == [
+        [str(number), "1", "0", "parked", key] for number, key in ((1, "a"), (2, "b"), (3, "c"))
+    ]
+    assert "  4: held behind an earlier event of its partition" in printed
     # Tried in vain: it is parked again, and nothing overtakes it.
     assert steer(project, "parked", "retry", "hold", "--event", "1") == [{"retried": [1]}]
     wait_until(lambda: begun(project, "hold")[1] == 2, "it was tried again", lambda: node.log)

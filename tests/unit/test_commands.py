@@ -189,6 +189,19 @@ def test_lags_as_a_table() -> None:
         ["orders", "$all", "1,234", "5,678", "4,444", "node", "one"],
         ["new", "a", "-", "5", "5", "nobody"],
         ["elixir", "a", "5", "5", "0", "another", "runtime"],
-        ["bad", "a", "4", "5", "1", "n", "halted", "at", "event", "5:", "it", "broke,", "2", "parked"],
+        ["bad", "a", "4", "5", "1", "n", "halted", "at", "event", "5,", "2", "parked"],
         ["off", "a", "5", "5", "0", "n", "paused"],
+        ["bad,", "event", "5:", "it", "broke"],
     ]
+
+
+def test_where_nobody_looks_a_row_stays_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    name, reason = "n" * 150, "because " * 50
+    lag = SubscriptionLag(1, name, "$all", 1, 2, 1, 0, "node", 1, True, halted_at=2, halted_reason=reason)
+    commands.show(commands.lag_table([lag]))
+    printed = capsys.readouterr().out
+    assert [line.split()[:4] for line in printed.splitlines() if name in line] == [
+        [name, "$all", "1", "2"],
+        [f"{name},", "event", "2:", "because"],
+    ]
+    assert f"  {name}, event 2: {reason}".rstrip() in printed
