@@ -30,6 +30,8 @@ from .plan import NodePlan
 
 # What everybody may ask for: it names subscriptions and processes, and holds no data.
 _OPEN = ("/", "/metrics", "/healthz", "/readyz")
+_FREE_PORT = "set [monitor] port to a free one (0 takes any), or enabled = false"
+_OWN_HOST = 'set [monitor] host to an address of this machine, such as "127.0.0.1", or "0.0.0.0" for all of them'
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _JSON = "application/json; charset=utf-8"
 _REFUSED = json.dumps({"error": "show the token of [monitor] token as bearer token or basic auth"}).encode()
@@ -62,7 +64,7 @@ class Monitor(Actor):
                 self.log.warning("monitor_port_taken", port=where.port, remedy="any free one is used; see child_ready")
                 return _Server((where.host, 0), self._board, where.token)
             address = f"{where.host}:{where.port}"
-            remedy = "set [monitor] port to a free one (0 takes any), or enabled = false"
+            remedy = _FREE_PORT if error.errno in (errno.EADDRINUSE, errno.EACCES) else _OWN_HOST
             raise ConfigurationError(f"[monitor] cannot listen on {address}: {error.strerror}; {remedy}") from None
 
     def on_message(self, message: ToChild) -> None:
@@ -111,7 +113,8 @@ class Board:
             case "/":
                 return HTTPStatus.OK, "text/plain; charset=utf-8", b"/metrics\n/status\n/healthz\n/readyz\n"
             case _:
-                return HTTPStatus.NOT_FOUND, _JSON, json.dumps({"error": f"there is no {path}"}).encode()
+                there_are = "/metrics, /status, /healthz and /readyz"
+                return HTTPStatus.NOT_FOUND, _JSON, json.dumps({"error": f"no {path} here; ask {there_are}"}).encode()
 
 
 def _verdict(good: bool, reason: str) -> tuple[HTTPStatus, str, bytes]:
@@ -129,8 +132,13 @@ def _why_not_ready(status: dict[str, Any]) -> str:
             return f"process {child['name']} is {child['state']}: {child['reason'] or 'just started'}"
     for subscription in status["subscriptions"]:
         if subscription["state"] not in ("waiting", "catching_up", "live", "paused"):
-            return f"subscription {subscription['name']} is {subscription['state']}: {subscription['reason']}"
+            return f"subscription {subscription['name']} is {_state_and_reason(subscription)}"
     return str(status["state"])
+
+
+def _state_and_reason(subscription: dict[str, Any]) -> str:
+    state, reason = subscription["state"], subscription["reason"]
+    return reason if reason.startswith(state) else f"{state}: {reason}"
 
 
 class _Server(ThreadingHTTPServer):

@@ -110,7 +110,11 @@ def test_the_newest_status_counts() -> None:
         ),
         (
             {"subscriptions": [subscription("a", state="halted", reason="halted at event 3: no")]},
-            "subscription a is halted: halted at event 3: no",
+            "subscription a is halted at event 3: no",
+        ),
+        (
+            {"subscriptions": [subscription("a", state="failed", reason="no such table")]},
+            "subscription a is failed: no such table",
         ),
         ({"state": "starting"}, "starting"),
     ],
@@ -138,7 +142,7 @@ def test_a_monitor_that_never_hears_anything_is_not_healthy(monkeypatch: pytest.
 
 
 def test_other_paths() -> None:
-    assert asked(board(), "/favicon.ico") == (404, {"error": "there is no /favicon.ico"})
+    assert asked(board(), "/health") == (404, {"error": "no /health here; ask /metrics, /status, /healthz and /readyz"})
     code, _, body = board().answer("/")
     assert code == HTTPStatus.OK
     assert body.split() == [b"/metrics", b"/status", b"/healthz", b"/readyz"]
@@ -175,7 +179,7 @@ def test_any_port_will_do_where_that_was_asked_for() -> None:
 
 def test_a_host_that_is_not_ours_is_said() -> None:
     # An address of the documentation range, which no machine has.
-    said = r"^\[monitor\] cannot listen on 192\.0\.2\.1:0: "
+    said = r"^\[monitor\] cannot listen on 192\.0\.2\.1:0: .*; set \[monitor\] host to an address of this machine"
     with pytest.raises(ConfigurationError, match=said), monitor_at("192.0.2.1", any_port_if_taken=True):
         pass
 
