@@ -36,6 +36,11 @@ _WRONG_CONNECTION = re.compile(
     r'(database|role|user) ".*" (does not exist|is not permitted)|invalid (URI|connection option|port)|missing "="'
 )
 
+_NO_DATABASE = re.compile(r'database ".*" does not exist')
+
+# What driver and libpq wrap around a failure to connect; the sentence says it already, and its remedy asks the question.
+_AROUND = re.compile(r"^connection (failed|is bad): | Is the server running[^?]*\?")
+
 
 def _unavailable(error: psycopg.Error) -> EventStoreError:
     return StoreUnavailable(f"the database is not available, {reason(error)}: try again, or check that it is running")
@@ -63,7 +68,9 @@ def _permission(error: psycopg.Error) -> EventStoreError:
 
 
 def _connection(error: psycopg.Error) -> EventStoreError:
-    return ConfigurationError(f"the database refused the connection, {reason(error)}: check the store's url")
+    said = reason(error)
+    create = "create it with `eventstore-runtime create`, or " if _NO_DATABASE.search(said) else ""
+    return ConfigurationError(f"the database refused the connection, {said}: {create}check the store's url")
 
 
 def _prepared(error: psycopg.Error) -> EventStoreError:
@@ -145,7 +152,7 @@ def translate(error: psycopg.Error) -> EventStoreError:
 def reason(error: psycopg.Error) -> str:
     """Return what a driver's error says in one line, without passwords."""
     text = error.diag.message_primary or " ".join(str(error).split()) or type(error).__name__
-    return redact(text)
+    return redact(_AROUND.sub("", text))
 
 
 def redact(url: str) -> str:

@@ -134,6 +134,21 @@ def test_a_refused_login_is_the_urls_fault(said: str) -> None:
     assert type(translate(psycopg.OperationalError(said))) is ConfigurationError
 
 
+def test_a_failure_to_connect_is_one_sentence() -> None:
+    """As psycopg and libpq put it, on two lines."""
+    at = 'connection failed: connection to server at "127.0.0.1", port 1 failed: '
+    refused = f"{at}Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?"
+    assert str(translate(psycopg.OperationalError(refused))) == (
+        'the database is not available, connection to server at "127.0.0.1", port 1 failed: Connection refused: '
+        "try again, or check that it is running"
+    )
+    missing = f'{at}FATAL:  database "shop" does not exist'
+    assert str(translate(psycopg.OperationalError(missing))) == (
+        'the database refused the connection, connection to server at "127.0.0.1", port 1 failed: FATAL: '
+        'database "shop" does not exist: create it with `eventstore-runtime create`, or check the store\'s url'
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
