@@ -25,6 +25,7 @@ from ..store.types import ALL_STREAM, AppendResult, EventData, Expected, Expecte
 
 _TAKEN = EventData.__struct_fields__
 _IGNORED = tuple(name for name in RecordedEvent.__struct_fields__ if name not in _TAKEN)
+_EVENT_IS = 'an event is an object with "event_type" (a string) and "data"'
 _UNBOUNDED = 100_000
 _ID_FIELDS = ("event_id", "causation_id", "correlation_id")
 
@@ -36,6 +37,8 @@ def read_events(source: str) -> list[EventData]:
         ConfigurationError: The file cannot be read, or a line is not an event; names the line.
     """
     if source == "-":
+        if sys.stdin.isatty():
+            sys.stderr.write("reading events from the terminal, one JSON object a line; Ctrl-D ends\n")
         name, content = "standard input", sys.stdin.buffer.read()
     else:
         name = source
@@ -52,13 +55,18 @@ def _event(line: bytes, where: str) -> EventData:
         fields = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{where}: this is not JSON: {error}") from None
-    if not isinstance(fields, dict) or not isinstance(fields.get("event_type"), str) or "data" not in fields:
-        raise ConfigurationError(f'{where}: an event is an object with "event_type" (a string) and "data"')
+    if not isinstance(fields, dict):
+        raise ConfigurationError(f"{where}: {_EVENT_IS}; this is none")
     for key in fields:
         if key not in _TAKEN and key not in _IGNORED:
             near = difflib.get_close_matches(key, _TAKEN, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else f"; it may have {', '.join(_TAKEN)}"
             raise ConfigurationError(f'{where}: an event has no "{key}"{hint}')
+    if not isinstance(fields.get("event_type", ""), str):
+        raise ConfigurationError(f'{where}: {_EVENT_IS}; "event_type" is {fields["event_type"]!r}')
+    for key in ("event_type", "data"):
+        if key not in fields:
+            raise ConfigurationError(f'{where}: {_EVENT_IS}; "{key}" is missing')
     taken: dict[str, Any] = {key: value for key, value in fields.items() if key in _TAKEN}
     for key in _ID_FIELDS:
         if taken.get(key) is not None:

@@ -151,7 +151,7 @@ def test_append_from_a_file_expecting_a_version(cli: Cli, tmp_path: Path) -> Non
 
 def test_a_bad_line_appends_nothing(cli: Cli, event_store: EventStore) -> None:
     done = cli("append", "a", stdin=event("Opened", 1) + '{"event_type": "Closed"}\n')
-    fails(done, 2, 'standard input, line 2: an event is an object with "event_type" (a string) and "data"')
+    fails(done, 2, 'standard input, line 2: an event is an object with "event_type" (a string) and "data"; ')
     assert event_store.stream_heads(["a"]) == {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,14 @@ def test_what_read_prints_can_be_appended_again(tmp_path: Path) -> None:
     [
         ("{", "this is not JSON: Input data was truncated"),
         (b'{"event_type": "A", "data": "\xff"}', "this is not JSON: 'utf-8' codec can't decode byte 0xff"),
-        ("[1]", 'an event is an object with "event_type" (a string) and "data"'),
-        ('{"data": 1}', 'an event is an object with "event_type" (a string) and "data"'),
-        ('{"event_type": 7, "data": 1}', 'an event is an object with "event_type" (a string) and "data"'),
-        ('{"event_type": "A"}', 'an event is an object with "event_type" (a string) and "data"'),
+        ("[1]", 'an event is an object with "event_type" (a string) and "data"; this is none'),
+        (
+            '{"event_type": 7, "data": 1}',
+            'an event is an object with "event_type" (a string) and "data"; "event_type" is 7',
+        ),
+        ('{"event_type": "A"}', 'an event is an object with "event_type" (a string) and "data"; "data" is missing'),
+        ('{"data": 1}', 'an event is an object with "event_type" (a string) and "data"; "event_type" is missing'),
+        ('{"event_type": "A", "dat": 1}', 'an event has no "dat"; did you mean "data"?'),
         ('{"event_type": "A", "data": 1, "meta_data": 1}', 'an event has no "meta_data"; did you mean "metadata"?'),
         ('{"event_type": "A", "data": 1, "zzz": 1}', 'an event has no "zzz"; it may have event_type, data, metadata, '),
         ('{"event_type": "A", "data": 1, "event_id": "7"}', "\"event_id\" is '7', not a UUID"),
@@ -102,6 +107,19 @@ def test_standard_input_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"event_type": "A", "data": 1}\nnothing\n')))
     with pytest.raises(ConfigurationError, match=r"^standard input, line 2: this is not JSON"):
         commands.read_events("-")
+
+
+def test_a_terminal_is_told_that_events_are_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a real terminal: what reads from it in silence looks as if it hung."""
+    ours, theirs = os.openpty()
+    os.write(ours, b'{"event_type": "A", "data": 1}\n\x04')
+    said = io.StringIO()
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        monkeypatch.setattr("sys.stderr", said)
+        assert commands.read_events("-") == [EventData("A", 1)]
+    os.close(ours)
+    assert said.getvalue() == "reading events from the terminal, one JSON object a line; Ctrl-D ends\n"
 
 
 json_values = st.recursive(
