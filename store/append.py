@@ -225,9 +225,10 @@ def encode_events(events: Iterable[EventData], serializer: Serializer, new_id: C
     """Return the events as columns.
 
     Raises:
-        ConfigurationError: Something is not an `EventData`, or has no usable type or id.
+        ConfigurationError: Something is not an `EventData`, or has no usable type or id, or an event stands alone.
         SerializationFailed: The serializer refused data or metadata.
     """
+    check_list(events)
     columns = EncodedEvents(Uuids(), Texts(), Uuids(), Uuids(), Bytes(), Bytes())
     for event in events:
         _check_event(event)
@@ -242,6 +243,12 @@ def encode_events(events: Iterable[EventData], serializer: Serializer, new_id: C
         columns.data.append(data)
         columns.metadata.append(metadata)
     return columns
+
+
+def check_list(events: object) -> None:
+    """Raise an error for an event that is given where several are wanted."""
+    if isinstance(events, EventData):
+        raise ConfigurationError(f"an event of type {events.event_type!r} stands alone: put it into a list")
 
 
 def check_target(stream_uuid: str) -> None:

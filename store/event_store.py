@@ -219,6 +219,7 @@ class EventStore:
             SerializationFailed: The data or metadata of an event cannot be written.
             Conflict: Other writers were in the way; retryable.
         """
+        append.check_list(events)
         given = list(events)
         if conn is None and self._pool.settings.coalesce_appends:
             encoded = append.encode_append(

@@ -224,6 +224,11 @@ def test_what_is_no_event(event_store: EventStore, event: Any, message: str) -> 
         event_store.append_to_stream("a", "any_version", [event])
 
 
+def test_an_event_alone_is_no_list(any_store: EventStore) -> None:
+    with pytest.raises(ConfigurationError, match="an event of type 'E' stands alone: put it into a list"):
+        any_store.append_to_stream("a", "any_version", EventData("E", 1))  # type: ignore[arg-type]
+
+
 def test_no_events_change_nothing_but_are_checked(event_store: EventStore) -> None:
     event_store.append_to_stream("other", "no_stream", events(1))
     assert event_store.append_to_stream("a", "any_version", []) == AppendResult("a", 1, 0, 2, 1)
