@@ -98,7 +98,7 @@ class Context:
         if self._connection is None:
             raise ConfigurationError(
                 f"subscription {self.subscription!r}: context.connection is there for transactional handlers only; "
-                "declare the handler with transactional=True"
+                "declare the handler with transactional=True, or give Context(connection=…) in a test"
             )
         return self._connection
 

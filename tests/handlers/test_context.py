@@ -23,7 +23,7 @@ def test_a_plain_handler_has_no_connection_and_is_told_how_to_get_one() -> None:
         _ = context().connection
     assert str(caught.value) == (
         "subscription 's': context.connection is there for transactional handlers only; "
-        "declare the handler with transactional=True"
+        "declare the handler with transactional=True, or give Context(connection=…) in a test"
     )
 
 
