@@ -170,8 +170,8 @@ def drop(
         return
     with _connection(config or context.obj) as (connection, schema):
         if not force:
-            events = commands.count_events(connection, schema)
-            typer.confirm(f"Drop the event store in schema {schema!r} with {events:,} events?", abort=True)
+            events = commands.describe_events(commands.count_events(connection, schema))
+            typer.confirm(f"Drop the event store in schema {schema!r} with {events}?", abort=True)
         dropped = migrations.drop(connection, schema)
         text = f"schema {schema!r}: dropped" if dropped else f"schema {schema!r} held no event store"
         typer.echo(commands.as_json({"dropped": dropped}) if as_json else text)

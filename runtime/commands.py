@@ -120,10 +120,14 @@ def count_events(connection: Connection, schema: str) -> int:
         return 0
 
 
+def describe_events(number: int) -> str:
+    """A number of events in words."""
+    return "1 event" if number == 1 else f"{number:,} events"
+
+
 def describe_append(result: AppendResult, number: int) -> str:
     """What `append` did, in one line."""
-    events = "1 event" if number == 1 else f"{number} events"
-    return f"appended {events} to {result.stream_uuid}, now at version {result.stream_version}"
+    return f"appended {describe_events(number)} to {result.stream_uuid}, now at version {result.stream_version}"
 
 
 def event_json(event: RecordedEvent, serializer: Serializer) -> str:

@@ -251,7 +251,7 @@ def _add_parked_decisions(parked: typer.Typer, open_connection: Open) -> None:
             numbers = chosen.change(
                 lambda s: control.retry_parked(s, number, numbers=event, partition=partition, until=until)
             )
-        said = f"handles {_events(numbers)} again" if numbers else "has no such parked event"
+        said = f"handles {commands.describe_events(len(numbers))} again" if numbers else "has no such parked event"
         _say({"retried": numbers}, said, subscription, as_json)
 
     @parked.command(epilog="Example: eventstore-runtime parked discard revenue --event 17")
@@ -273,7 +273,7 @@ def _add_parked_decisions(parked: typer.Typer, open_connection: Open) -> None:
             numbers = chosen.change(
                 lambda s: control.discard_parked(s, number, numbers=event, partition=partition, until=until)
             )
-        said = f"leaves out {_events(numbers)}" if numbers else "has no such parked event"
+        said = f"leaves out {commands.describe_events(len(numbers))}" if numbers else "has no such parked event"
         _say({"discarded": numbers}, said, subscription, as_json)
 
 
@@ -301,10 +301,6 @@ def _moment(text: str) -> datetime:
     except ValueError:
         example = datetime.now(UTC).isoformat(timespec="seconds")
         raise ConfigurationError(f"--since {text!r} is no time; write it like {example}") from None
-
-
-def _events(numbers: Sequence[int]) -> str:
-    return "1 event" if len(numbers) == 1 else f"{len(numbers):,} events"
 
 
 def _say(answer: dict[str, Any], text: str, subscription: str, as_json: bool) -> None:

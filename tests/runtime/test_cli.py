@@ -270,7 +270,7 @@ def test_a_store_is_created_looked_at_and_dropped(tmp_path: Path, database_url: 
         assert run("append", "a", stdin='{"event_type": "Happened", "data": 1}')[0] == 0
         code, said = run("drop", stdin="n\n")
         assert code == 1
-        assert "with 1 events?" in said
+        assert "with 1 event?" in said
         assert run("read", "a")[0] == 0, "still there"
         assert run("drop", "--force") == (0, "schema 'public': dropped\n")
         code, said = run("read", "a")

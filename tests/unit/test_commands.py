@@ -160,6 +160,10 @@ def test_an_expected_version_nobody_knows(text: str) -> None:
     )
 
 
+def test_events_in_words() -> None:
+    assert [commands.describe_events(number) for number in (0, 1, 1_234)] == ["0 events", "1 event", "1,234 events"]
+
+
 def test_what_init_and_append_did() -> None:
     nothing, everything = Initialised(False, False, False, "bytea"), Initialised(True, True, True, "bytea")
     assert (
