@@ -235,7 +235,10 @@ def read(
     start: Annotated[
         int | None,
         typer.Option(
-            "--start", metavar="N", parser=whole_number, help="First version to read; by default 1, or the end backward."
+            "--start",
+            metavar="N",
+            parser=whole_number,
+            help="First version to read; default: 1, or the end backward.",
         ),
     ] = None,
     count: Annotated[int, typer.Option(metavar="N", parser=positive_number, help="Most events to read.")] = 1_000,

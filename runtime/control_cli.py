@@ -37,7 +37,8 @@ Open = Callable[[Path | None], AbstractContextManager[tuple[Connection, str]]]
 
 SubscriptionArgument = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="The subscription's name.")]
 StreamOption = Annotated[
-    str | None, typer.Option("--stream", metavar="STREAM", help="Its stream, where several have a subscription of that name.")
+    str | None,
+    typer.Option("--stream", metavar="STREAM", help="Its stream, where several have a subscription of that name."),
 ]
 EventOption = Annotated[
     list[int] | None,
@@ -308,7 +309,7 @@ def _say(answer: dict[str, Any], text: str, subscription: str, as_json: bool) ->
 
 
 def _table(records: Sequence[ParkedRecord]) -> RenderableType:
-    """A table of what is short, and the reasons below it, which would be squeezed into a column of a terminal's rest."""
+    """A table of what is short, and the reasons below it: a column of them would have no room on a terminal."""
     table = Table(box=box.SIMPLE)
     for heading in ("Event", "Attempts", "Crashes"):
         table.add_column(heading, justify="right")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
+from psycopg.conninfo import conninfo_to_dict
 
 from ..handlers.resolve import Subscription
 from ..store.connection import connect
@@ -134,7 +134,7 @@ def run_node(
     """
     configure_logging(plan.log)
     log = structlog.get_logger(process="supervisor")
-    log.info("starting", node=plan.node, pid=os.getpid(), store=_where(plan.store), connections=connections(plan))
+    log.info("starting", node=plan.node, pid=os.getpid(), store=where(plan.store), connections=connections(plan))
     supervisor = Supervisor(plan, more, observer, start_planning)
     code = supervisor.run()
     if supervisor.failure:
@@ -190,7 +190,10 @@ def _distinct(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ..
     return subscriptions
 
 
-def _where(store: StorePlan) -> str:
-    """The database without user and password."""
-    parts = urlsplit(store.url)
-    return f"{parts.hostname or 'local'}{parts.path}"
+def where(store: StorePlan) -> str:
+    """The database without user and password: host, port where one is given, and name."""
+    given = conninfo_to_dict(store.url)
+    host, port = str(given.get("host", "")), given.get("port")
+    # A socket's folder says less than that it is here.
+    host = "local" if not host or host.startswith("/") else host
+    return f"{host}{f':{port}' if port else ''}/{given.get('dbname', '')}"

@@ -38,7 +38,7 @@ _WRONG_CONNECTION = re.compile(
 
 _NO_DATABASE = re.compile(r'database ".*" does not exist')
 
-# What driver and libpq wrap around a failure to connect; the sentence says it already, and its remedy asks the question.
+# What driver and libpq wrap around a failure to connect; the sentence says it already, and its remedy too.
 _AROUND = re.compile(r"^connection (failed|is bad): | Is the server running[^?]*\?")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from eventstore.handlers.resolve import Subscription
 from eventstore.runtime.backoff import Backoff
-from eventstore.runtime.launch import connections
+from eventstore.runtime.launch import connections, where
 from eventstore.runtime.plan import LogPlan, MonitorPlan, NodePlan
 from eventstore.runtime.restart import RestartPolicy
 from eventstore.tests.support.reports import node_plan
@@ -43,3 +44,16 @@ def test_connections_are_counted_as_they_are_opened() -> None:
     transactional = Subscription(name="t", handler="m:f", concurrency=2, transactional=True)
     assert connections(msgspec.structs.replace(node_plan(), subscriptions=(plain,))) == 3
     assert connections(msgspec.structs.replace(node_plan(), subscriptions=(plain, transactional))) == 5
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:secret@db.example:5433/shop", "db.example:5433/shop"),
+        ("postgres://ann:se#cret@db.example/shop", "db.example/shop"),
+        ("postgresql:///shop?host=/run/postgresql", "local/shop"),
+        ("host=db.example dbname=shop password=secret", "db.example/shop"),
+    ],
+)
+def test_the_log_says_where_the_store_is_without_a_password(url: str, shown: str) -> None:
+    assert where(msgspec.structs.replace(node_plan().store, url=url)) == shown
