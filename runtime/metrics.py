@@ -16,7 +16,9 @@ STATES = ("waiting", "catching_up", "live", "paused", "draining", "halted", "sto
 """The values of the label `state` of `eventstore_subscription_state`."""
 
 NODE_GAUGES: dict[str, str] = {
-    "eventstore_node_ready": "1 when every process runs and every subscription is live, catching up or on standby.",
+    "eventstore_node_ready": (
+        "1 when every process runs and every subscription is live, catching up, paused or on standby."
+    ),
     "eventstore_node_uptime_seconds": "Seconds since the supervisor started.",
     "eventstore_listen_round_trip_seconds": "Time a notification to itself took last; absent while unknown.",
     "eventstore_listen_silent": "1 while notifications do not come through and polling finds the events.",

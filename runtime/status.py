@@ -101,7 +101,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: "starting", "running", "degraded" (a process is down or a subscription halted) or "stopping".
-        ready: True when every process runs and every subscription is live, catching up or on standby.
+        ready: True when every process runs and every subscription is live, catching up, paused or on standby.
         warnings: What works, but not as it should; one sentence each.
         uptime: Seconds since the supervisor started.
     """
