@@ -301,6 +301,21 @@ def _load(path: Path | None, *, needed: bool = False) -> RuntimeConfig:
     return load_config(path, os.environ)
 
 
+def _load_to_open(path: Path | None) -> RuntimeConfig:
+    """The configuration, and a word where nobody said which store and a new one is made.
+
+    In the wrong folder a command would do that in silence, and show nothing of the store that is meant.
+    """
+    config = _load(path)
+    url = config.store.url
+    folder = Path(url.removeprefix(EMBEDDED))
+    said = _file(path) is not None or bool(os.environ.get("EVENTSTORE__STORE__URL"))
+    if not said and url.startswith(EMBEDDED) and not folder.exists():
+        where = f"there is no {DEFAULT_FILE} in {Path.cwd()}; give one with -c FILE, or set EVENTSTORE__STORE__URL"
+        typer.echo(f"note: a new, empty store begins in {folder}, since {where}", err=True)
+    return config
+
+
 def _serializer(config: RuntimeConfig) -> Serializer:
     extend_path(config.runtime.python_path)
     return load_serializer(config.store.serializer or "")
@@ -309,7 +324,7 @@ def _serializer(config: RuntimeConfig) -> Serializer:
 @contextmanager
 def _connection(path: Path | None) -> Iterator[tuple[Connection, str]]:
     """A connection to the configured store, and its schema; nothing is created. Tasks may take any time."""
-    config = _load(path)
+    config = _load_to_open(path)
     with (
         open_store(config, create=False) as plan,
         connect(plan.url, "command", timeout=None, prepare_threshold=plan.prepare_threshold) as connection,
@@ -320,7 +335,7 @@ def _connection(path: Path | None) -> Iterator[tuple[Connection, str]]:
 @contextmanager
 def _store(path: Path | None, *, create: bool = True) -> Iterator[EventStore]:
     """The configured store, ready for use; an embedded one is started, and created where it is new."""
-    config = _load(path)
+    config = _load_to_open(path)
     with open_store(config, create=create) as plan:
         store = EventStore(
             plan.url,

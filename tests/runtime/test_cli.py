@@ -17,8 +17,10 @@ from psycopg.sql import SQL, Identifier
 
 from eventstore.runtime.version import version
 from eventstore.store import Connection, EventData, EventStore, connect
-from eventstore.tests.support.database import drop_schema
+from eventstore.store.keeper import postmaster_pid
+from eventstore.tests.support.database import drop_schema, temporary_home
 from eventstore.tests.support.node import COMMAND, command, environment
+from eventstore.tests.support.wait import wait_until
 
 Done = subprocess.CompletedProcess[str]
 Cli = Callable[..., Done]
@@ -85,6 +87,20 @@ def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
 def test_without_a_configuration_run_says_what_to_do(tmp_path: Path) -> None:
     fails(command(cwd=tmp_path), 2, f"there is no supervisor.toml in {tmp_path}; give one with -c FILE, or try ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_begins_because_nobody_named_one_is_said() -> None:
+    with temporary_home("nowhere") as folder:
+        folder.mkdir()
+        data = folder / ".eventstore" / "data"
+        for options in ({}, {"EVENTSTORE__STORE__URL": "embedded:./other"}):
+            begun = command("create", cwd=folder, **options)
+            said = f"note: a new, empty store begins in {data.parent}, since there is no supervisor.toml in {folder}; "
+            assert (begun.returncode, begun.stderr.startswith(said)) == (0, not options), begun.stderr
+            assert begun.stderr.count("\n") == (0 if options else 1)
+        again = command("status", cwd=folder)
+        assert (again.stdout, again.stderr) == ("no subscription has run on this store yet\n", "")
+        wait_until(lambda: postmaster_pid(data) is None, "the embedded server has stopped")
 
 
 @pytest.mark.parametrize("arguments", [("-c", "my.toml", "status"), ("status", "-c", "my.toml")])
