@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from math import inf
+from traceback import extract_tb
 from typing import Any
 
 import msgspec
@@ -176,16 +177,23 @@ def load_object(path: str, *, where: str) -> Any:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             remedy = "set [runtime] python_path to the folder that holds it, or start in that folder"
             raise ConfigurationError(f"{where}: there is no module {error.name!r}; {remedy}") from None
-        raise ConfigurationError(f"{where}: importing {module_name!r} failed: {error}") from error
+        raise ConfigurationError(f"{where}: importing {module_name!r} failed: {error}{_place(error)}") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ConfigurationError(f"{where}: importing {module_name!r} failed: {reason}") from error
+        raise ConfigurationError(f"{where}: importing {module_name!r} failed: {reason}{_place(error)}") from error
     found = getattr(module, function_name, None)
     if found is None:
         near = difflib.get_close_matches(function_name, dir(module), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(f"{where}: module {module_name!r} has no {function_name!r}{hint}")
     return found
+
+
+def _place(error: Exception) -> str:
+    """File and line that an import failed at; empty where the error itself says them, as a SyntaxError does."""
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
+    last = frames[-1]
+    return "" if last.filename in (__file__, importlib.__file__) else f" ({last.filename}, line {last.lineno})"
 
 
 def resolve(path: str, configured: HandlerOptions, *, where: str) -> Subscription:

@@ -271,8 +271,8 @@ def test_a_module_that_is_not_there(path: str, missing: str) -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("import no_such_library", "No module named 'no_such_library'"),
-        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import no_such_library", "No module named 'no_such_library' ({file}, line 1)"),
+        ("\n\n1 / 0", "ZeroDivisionError: division by zero ({file}, line 3)"),
         ("from eventstore.handlers import nothing", "ImportError: cannot import name 'nothing'"),
         ("def f(:", "SyntaxError: "),
     ],
@@ -280,7 +280,9 @@ def test_a_module_that_is_not_there(path: str, missing: str) -> None:
 def test_a_module_whose_import_fails(module: Callable[..., str], source: str, reason: str) -> None:
     name = module(source)
     message = said(lambda: load_function(f"{name}:f", where=WHERE))
-    assert message.startswith(f"{WHERE}: importing {name!r} failed: {reason}")
+    file = next(Path(folder, f"{name}.py") for folder in sys.path if Path(folder, f"{name}.py").exists())
+    assert message.startswith(f"{WHERE}: importing {name!r} failed: {reason.format(file=file)}")
+    assert message.count(", line ") == 1
 
 
 def test_a_function_that_is_not_there_is_named_with_the_nearest(name: str) -> None:
