@@ -28,7 +28,7 @@ from .cli_options import ConfigOption, JsonOption, positive_number, whole_number
 from .config import RuntimeConfig, load_config
 from .control_cli import add_commands
 from .demo.run import run_demo
-from .idle import is_idle, stuck
+from .idle import is_idle, is_misconfigured, stuck
 from .launch import open_store, plan_node, run_node
 from .planner import planner
 from .restart import ExitCode
@@ -100,11 +100,11 @@ def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilId
     """Run this node until SIGTERM or Ctrl-C; a second one hurries it."""
     _stop_on_sigterm()
     settings = _load(config or context.obj, needed=True)
-    problem = ""
+    problem, misconfigured = "", False
 
     def observe(status: NodeStatus, _: Any) -> bool:
-        nonlocal problem
-        problem = stuck(status)
+        nonlocal problem, misconfigured
+        problem, misconfigured = stuck(status), is_misconfigured(status)
         return until_idle and (bool(problem) or is_idle(status))
 
     with open_store(settings) as store:
@@ -112,7 +112,7 @@ def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilId
         code = run_node(plan, observe, start_planning=planner(_file(config or context.obj), plan))
     if until_idle and problem:
         typer.echo(f"error: {problem}", err=True)
-        code = ExitCode.FAILED
+        code = ExitCode.USAGE if misconfigured else ExitCode.FAILED
     raise typer.Exit(int(code))
 
 

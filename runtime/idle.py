@@ -24,6 +24,11 @@ def stuck(status: NodeStatus) -> str:
     return ""
 
 
+def is_misconfigured(status: NodeStatus) -> bool:
+    """True when a subscription cannot run as configured, so that starting again would not help."""
+    return any(subscription.state == "failed" for subscription in status.subscriptions)
+
+
 def _caught_up(subscription: SubscriptionReport, target: int | None) -> bool:
     if target is not None and (subscription.checkpoint or 0) < target:
         return False

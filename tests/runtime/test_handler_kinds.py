@@ -352,6 +352,10 @@ def test_a_start_that_cannot_be_is_final_and_one_that_fails_is_tried_again(
     assert (restarts["worker:misconfigured:0"], restarts["worker:reluctant:0"]) == (0, 1)
     assert "OSError: not yet" in node.log
     assert numbers(project, "reluctant") == [1, 2]
+    assert node.terminate() == 0
+    waiting = project.start("--until-idle")
+    assert waiting.wait() == 2, "starting it again would not help"
+    assert "error: subscription 'misconfigured': the projection needs PROJECTION_URL; set it" in waiting.log
 
 
 def test_what_cannot_be_a_handler_is_said_at_the_start(project: Project, event_store: EventStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventstore.runtime.idle import is_idle, stuck
+from eventstore.runtime.idle import is_idle, is_misconfigured, stuck
 from eventstore.runtime.status import SubscriptionReport
 from eventstore.tests.support.reports import node_status, subscription
 
@@ -51,3 +51,4 @@ def test_a_halted_or_failed_subscription_is_why_it_never_gets_idle() -> None:
     assert stuck(node_status(DONE, halted)) == "subscription 'h': halted at event 3: no further"
     failed = subscription("f", state="failed", reason="there is no module 'x'")
     assert stuck(node_status(failed)) == "subscription 'f': there is no module 'x'"
+    assert [is_misconfigured(node_status(DONE, one)) for one in (BUSY, halted, failed)] == [False, False, True]
