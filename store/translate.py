@@ -38,8 +38,11 @@ _WRONG_CONNECTION = re.compile(
 
 _NO_DATABASE = re.compile(r'database ".*" does not exist')
 
-# What driver and libpq wrap around a failure to connect; the sentence says it already, and its remedy too.
-_AROUND = re.compile(r"^connection (failed|is bad): | Is the server running[^?]*\?")
+# What driver and libpq wrap around the failure of a connection; the sentence says it already, and its remedy too.
+_AROUND = re.compile(
+    r"^(connection failed|connection is bad|consuming input failed): |"
+    r" Is the server running[^?]*\?| This probably means the server terminated abnormally[^.]*\."
+)
 
 
 def _unavailable(error: psycopg.Error) -> EventStoreError:

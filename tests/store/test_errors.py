@@ -142,6 +142,15 @@ def test_a_failure_to_connect_is_one_sentence() -> None:
         'the database is not available, connection to server at "127.0.0.1", port 1 failed: Connection refused: '
         "try again, or check that it is running"
     )
+    lost = (
+        "consuming input failed: server closed the connection unexpectedly\n\tThis probably means the server terminated"
+    )
+    assert str(
+        translate(psycopg.OperationalError(f"{lost} abnormally\n\tbefore or while processing the request."))
+    ) == (
+        "the database is not available, server closed the connection unexpectedly: "
+        "try again, or check that it is running"
+    )
     missing = f'{at}FATAL:  database "shop" does not exist'
     assert str(translate(psycopg.OperationalError(missing))) == (
         'the database refused the connection, connection to server at "127.0.0.1", port 1 failed: FATAL: '
