@@ -41,7 +41,7 @@ _DESCRIPTION = (
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; sizes that are not given are those of a full run, or of a quick one."""
-    parser = argparse.ArgumentParser(prog="eventstore-runtime bench", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser(prog="eventstore-runtime bench", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--url", help="a PostgreSQL URL or embedded:DIR; without any of these three, an embedded one")
     parser.add_argument("--config", metavar="FILE", help="measure on the database of this configuration")
     parser.add_argument(
@@ -161,7 +161,7 @@ def main() -> int:
         progress.print("interrupted: nothing is written")
         return 130
     except (EventStoreError, RuntimeError) as error:
-        progress.print(f"error: {error}", style="red", markup=False, highlight=False)
+        progress.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return ExitCode.USAGE if isinstance(error, ConfigurationError) else ExitCode.FAILED
     return ExitCode.OK
 

@@ -102,6 +102,8 @@ def test_the_command_measures_on_the_configured_database_and_draws(
         (("--only", "apend"), "--only apend names no measure; there are append-1-writer-batch-1, "),
         (("--rounds", "0"), "--rounds 0: give a number above 0"),
         (("--many", "10"), "--many 10: give 1000 or more"),
+        (("--url", "x"), 'missing "=" after "x" in connection info string: write it like postgresql://'),
+        (("--ur", "x"), "unrecognized arguments: --ur"),
         (("--compare", "a.json", "b.json"), "cannot read a.json: No such file or directory"),
     ],
 )
