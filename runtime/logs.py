@@ -10,6 +10,8 @@ import structlog
 
 from .plan import LogPlan
 
+_JSON = structlog.processors.JSONRenderer()
+
 
 class _WholeLines:
     """Writes each line with one call, so that lines of several processes never mix."""
@@ -28,6 +30,12 @@ class _WholeLines:
     debug = info = warning = error = critical = exception = log = msg
 
 
+def _render_json(logger: Any, name: str, event_dict: structlog.typing.EventDict) -> str | bytes:
+    """A line that a person can read as well: when, how bad and what come first."""
+    first = {key: event_dict[key] for key in ("timestamp", "level", "event")}
+    return _JSON(logger, name, {**first, **event_dict})
+
+
 def configure_logging(plan: LogPlan) -> None:
     """Sets structlog up for this process.
 
@@ -37,7 +45,7 @@ def configure_logging(plan: LogPlan) -> None:
     level = logging.getLevelNamesMapping()[plan.level.upper()]
     renderer: Any
     if plan.format == "json":
-        renderer = structlog.processors.JSONRenderer()
+        renderer = _render_json
         # Without the values of variables, among which are the database's password and the data of events.
         transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         exceptions: Any = structlog.processors.ExceptionRenderer(transformer)

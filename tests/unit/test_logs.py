@@ -30,6 +30,7 @@ def test_json_lines_hold_the_facts_and_the_traceback(capsys: pytest.CaptureFixtu
     except ValueError:
         log.exception("handler_failed", event_number=3)
     first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert list(first) == ["timestamp", "level", "event", "process", "pid"], "what a reader looks for comes first"
     assert (first["event"], first["level"], first["process"], first["pid"]) == ("child_ready", "info", "listener", 7)
     assert first["timestamp"].endswith("Z")
     assert (second["event"], second["event_number"]) == ("handler_failed", 3)
