@@ -24,7 +24,7 @@ from ..store.serializer import Serializer
 from ..store.settings import EMBEDDED
 from ..store.translate import redact
 from . import commands
-from .cli_options import ConfigOption, JsonOption, positive_number, whole_number
+from .cli_options import EVENTS, NODE, STORE, SUBSCRIPTIONS, ConfigOption, JsonOption, positive_number, whole_number
 from .config import RuntimeConfig, load_config
 from .control_cli import add_commands
 from .demo.run import run_demo
@@ -95,7 +95,7 @@ def root(
         run(context, config, until_idle)
 
 
-@app.command(epilog="Example: eventstore-runtime run -c supervisor.toml --until-idle")
+@app.command(rich_help_panel=NODE, epilog="Example: eventstore-runtime run -c supervisor.toml --until-idle")
 def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilIdleOption = False) -> None:
     """Run this node until SIGTERM or Ctrl-C; a second one hurries it."""
     _stop_on_sigterm()
@@ -116,7 +116,10 @@ def run(context: typer.Context, config: ConfigOption = None, until_idle: UntilId
     raise typer.Exit(int(code))
 
 
-@app.command(epilog="Example: EVENTSTORE__STORE__URL=postgresql://localhost/app eventstore-runtime init")
+@app.command(
+    rich_help_panel=STORE,
+    epilog="Example: EVENTSTORE__STORE__URL=postgresql://localhost/app eventstore-runtime init",
+)
 def init(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Create the schema's tables where they are missing; safe to run again, and from many nodes at once."""
     with _store(config or context.obj, create=False) as store:
@@ -124,7 +127,10 @@ def init(context: typer.Context, config: ConfigOption = None, as_json: JsonOptio
         typer.echo(commands.as_json(done) if as_json else commands.describe_changes(done, store.schema))
 
 
-@app.command(epilog="Example: EVENTSTORE__STORE__URL=postgresql://localhost/app eventstore-runtime create")
+@app.command(
+    rich_help_panel=STORE,
+    epilog="Example: EVENTSTORE__STORE__URL=postgresql://localhost/app eventstore-runtime create",
+)
 def create(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Create the database and the schema's tables, where they are missing."""
     settings = _load(config or context.obj)
@@ -136,7 +142,7 @@ def create(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
         typer.echo(commands.as_json(answer) if as_json else commands.describe_changes(answer, store.schema))
 
 
-@app.command(epilog="Example: eventstore-runtime migrate --json")
+@app.command(rich_help_panel=STORE, epilog="Example: eventstore-runtime migrate --json")
 def migrate(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Bring the schema of an older commanded/eventstore (1.2.0 or newer) to the version this release works with."""
     with _connection(config or context.obj) as (connection, schema):
@@ -146,7 +152,7 @@ def migrate(context: typer.Context, config: ConfigOption = None, as_json: JsonOp
         )
 
 
-@app.command(name="migrations", epilog="Example: eventstore-runtime migrations")
+@app.command(name="migrations", rich_help_panel=STORE, epilog="Example: eventstore-runtime migrations")
 def list_migrations(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the versions the schema has been through, and those it lacks."""
     with _connection(config or context.obj) as (connection, schema):
@@ -154,7 +160,7 @@ def list_migrations(context: typer.Context, config: ConfigOption = None, as_json
             typer.echo(commands.as_json(migration) if as_json else f"{migration.version}  {migration.state}")
 
 
-@app.command(epilog="Example: eventstore-runtime drop --force")
+@app.command(rich_help_panel=STORE, epilog="Example: eventstore-runtime drop --force")
 def drop(
     context: typer.Context,
     config: ConfigOption = None,
@@ -177,7 +183,7 @@ def drop(
         typer.echo(commands.as_json({"dropped": dropped}) if as_json else text)
 
 
-@app.command(epilog="Example: eventstore-runtime demo --git ~/src/project --until-idle")
+@app.command(rich_help_panel=NODE, epilog="Example: eventstore-runtime demo --git ~/src/project --until-idle")
 def demo(
     git: Annotated[
         Path | None, typer.Option(metavar="PATH", help="The repository; the one you stand in by default.")
@@ -195,7 +201,7 @@ def demo(
     raise typer.Exit(int(code))
 
 
-@app.command(epilog="Example: eventstore-runtime status --json")
+@app.command(rich_help_panel=SUBSCRIPTIONS, epilog="Example: eventstore-runtime status --json")
 def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show every subscription: checkpoint, head, lag and owner, as the database knows them."""
     with _store(config or context.obj) as store:
@@ -207,7 +213,8 @@ def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
 
 
 @app.command(
-    epilog='Example: echo \'{"event_type": "Opened", "data": {"n": 1}}\' | eventstore-runtime append account-1'
+    rich_help_panel=EVENTS,
+    epilog='Example: echo \'{"event_type": "Opened", "data": {"n": 1}}\' | eventstore-runtime append account-1',
 )
 def append(
     context: typer.Context,
@@ -228,7 +235,7 @@ def append(
     typer.echo(commands.as_json(result) if as_json else commands.describe_append(result, len(events)))
 
 
-@app.command(epilog="Example: eventstore-runtime read account-1 --backward --count 5 --json")
+@app.command(rich_help_panel=EVENTS, epilog="Example: eventstore-runtime read account-1 --backward --count 5 --json")
 def read(
     context: typer.Context,
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream, or $all.")],
@@ -246,7 +253,7 @@ def read(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a stream's events; with --json one object a line, fit for `append`."""
+    """Print a stream's events, times in UTC; with --json one object a line, fit for `append`."""
     if start is not None and start < (-1 if backward else 0):
         raise ConfigurationError(f"--start {start} is out of range; give a version such as 1")
     with _store(config or context.obj) as store:
@@ -271,6 +278,7 @@ def _drop_database(config: RuntimeConfig, *, force: bool, as_json: bool) -> None
 
 
 @app.command(
+    rich_help_panel=STORE,
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     epilog="Example: eventstore-runtime bench --quick --only append",

@@ -1,4 +1,4 @@
-"""The options that several commands of the command line share."""
+"""What several commands of the command line share: options, and the headings that the help lists them under."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+NODE = "Run a node"
+STORE = "Look after the store"
+EVENTS = "Append and read"
+SUBSCRIPTIONS = "Watch and steer subscriptions"
 
 ConfigOption = Annotated[
     Path | None,

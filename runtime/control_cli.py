@@ -30,7 +30,7 @@ from ..store.serializer import JsonSerializer
 from ..store.sql import Statements
 from ..store.types import SubscriptionRecord
 from . import commands
-from .cli_options import ConfigOption, JsonOption, positive_number, whole_number
+from .cli_options import SUBSCRIPTIONS, ConfigOption, JsonOption, positive_number, whole_number
 
 Open = Callable[[Path | None], AbstractContextManager[tuple[Connection, str]]]
 """Opens the configured store: a connection and the schema."""
@@ -88,11 +88,11 @@ def add_commands(app: typer.Typer, open_connection: Open) -> None:
     parked = typer.Typer(help="See parked events, and have them handled again or discarded.", no_args_is_help=True)
     _add_parked_views(parked, open_connection)
     _add_parked_decisions(parked, open_connection)
-    app.add_typer(parked, name="parked")
+    app.add_typer(parked, name="parked", rich_help_panel=SUBSCRIPTIONS)
 
 
 def _add_pause_and_resume(app: typer.Typer, open_connection: Open) -> None:
-    @app.command(epilog="Example: eventstore-runtime pause revenue")
+    @app.command(rich_help_panel=SUBSCRIPTIONS, epilog="Example: eventstore-runtime pause revenue")
     def pause(
         context: typer.Context,
         subscription: SubscriptionArgument,
@@ -106,7 +106,7 @@ def _add_pause_and_resume(app: typer.Typer, open_connection: Open) -> None:
             changed = chosen.change(lambda statements: control.pause(statements, number))
         _say({"paused": subscription}, "paused" if changed else "was paused already", subscription, as_json)
 
-    @app.command(epilog="Example: eventstore-runtime resume revenue")
+    @app.command(rich_help_panel=SUBSCRIPTIONS, epilog="Example: eventstore-runtime resume revenue")
     def resume(
         context: typer.Context,
         subscription: SubscriptionArgument,
@@ -120,7 +120,7 @@ def _add_pause_and_resume(app: typer.Typer, open_connection: Open) -> None:
             changed = chosen.change(lambda statements: control.resume(statements, number))
         _say({"resumed": subscription}, "resumed" if changed else "was running already", subscription, as_json)
 
-    @app.command(epilog="Example: eventstore-runtime restart revenue")
+    @app.command(rich_help_panel=SUBSCRIPTIONS, epilog="Example: eventstore-runtime restart revenue")
     def restart(
         context: typer.Context,
         subscription: SubscriptionArgument,
@@ -136,7 +136,9 @@ def _add_pause_and_resume(app: typer.Typer, open_connection: Open) -> None:
 
 
 def _add_moves(app: typer.Typer, open_connection: Open) -> None:
-    @app.command(epilog="Example: eventstore-runtime reset revenue --since 2026-01-01T00:00:00Z")
+    @app.command(
+        rich_help_panel=SUBSCRIPTIONS, epilog="Example: eventstore-runtime reset revenue --since 2026-01-01T00:00:00Z"
+    )
     def reset(
         context: typer.Context,
         subscription: SubscriptionArgument,
@@ -163,7 +165,7 @@ def _add_moves(app: typer.Typer, open_connection: Open) -> None:
         said = {"reset": subscription, "to": target, "from": record.last_seen}
         _say(said, f"goes on after event {target:,}, it was at {record.last_seen or 0:,}", subscription, as_json)
 
-    @app.command(epilog="Example: eventstore-runtime skip revenue")
+    @app.command(rich_help_panel=SUBSCRIPTIONS, epilog="Example: eventstore-runtime skip revenue")
     def skip(
         context: typer.Context,
         subscription: SubscriptionArgument,
@@ -313,7 +315,7 @@ def _table(records: Sequence[ParkedRecord]) -> RenderableType:
     table = Table(box=box.SIMPLE)
     for heading in ("Event", "Attempts", "Crashes"):
         table.add_column(heading, justify="right")
-    for heading in ("State", "Partition", "Type", "Stream", "Parked"):
+    for heading in ("State", "Partition", "Type", "Stream", "Parked (UTC)"):
         table.add_column(heading, overflow="fold")
     for record in records:
         table.add_row(

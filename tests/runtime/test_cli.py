@@ -73,6 +73,10 @@ def test_help_lists_the_commands_and_shows_examples(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for word in ("run", "init", "demo", "status", "append", "read", "Examples:", "--until-idle", "supervisor.toml"):
         assert word in done.stdout
+    headings = ("Run a node", "Look after the store", "Watch and steer subscriptions", "Append and read")
+    places = [done.stdout.index(f" {heading} ") for heading in headings]
+    assert places == sorted(places)
+    assert " Commands " not in done.stdout, "each command is under a heading"
     assert "Example: " in command("append", "-h", cwd=tmp_path).stdout
 
 
