@@ -24,14 +24,18 @@ class Array(list[Any]):
     element: ClassVar[int]
     """The type's object identifier, the same in every database."""
 
-    def pack(self) -> bytes:
-        """Return the list as PostgreSQL receives an array in binary."""
+    def pack(self, encoding: str = "utf-8") -> bytes:
+        """Return the list as PostgreSQL receives an array in binary.
+
+        Args:
+            encoding: The client encoding of the connection it goes to, by its name in Python.
+        """
         if not self:
             return _HEADER(0, 0, self.element, 0, 1)[:12]
         # One dimension; whether there are nulls; the type; how many; the number of the first.
-        return _HEADER(1, None in self, self.element, len(self), 1) + self._elements()
+        return _HEADER(1, None in self, self.element, len(self), 1) + self._elements(encoding)
 
-    def _elements(self) -> bytes:
+    def _elements(self, encoding: str) -> bytes:
         raise NotImplementedError
 
 
@@ -40,7 +44,7 @@ class Bigints(Array):
 
     element = 20
 
-    def _elements(self) -> bytes:
+    def _elements(self, encoding: str) -> bytes:
         return b"".join([_BIGINT_LENGTH + _BIGINT(number) for number in self])
 
 
@@ -49,7 +53,7 @@ class Bytes(Array):
 
     element = 17
 
-    def _elements(self) -> bytes:
+    def _elements(self, encoding: str) -> bytes:
         return _joined(self)
 
 
@@ -58,8 +62,8 @@ class Texts(Array):
 
     element = 25
 
-    def _elements(self) -> bytes:
-        return _joined([None if text is None else text.encode() for text in self])
+    def _elements(self, encoding: str) -> bytes:
+        return _joined([None if text is None else text.encode(encoding) for text in self])
 
 
 class Uuids(Array):
@@ -67,7 +71,7 @@ class Uuids(Array):
 
     element = 2950
 
-    def _elements(self) -> bytes:
+    def _elements(self, encoding: str) -> bytes:
         return b"".join([_NULL if identity is None else _UUID_LENGTH + identity.bytes for identity in self])
 
 

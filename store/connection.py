@@ -140,6 +140,8 @@ def connection_arguments(
         "connect_timeout": max(2, math.ceil(connect_timeout)),
         "application_name": f"eventstore-runtime {role}",
         "target_session_attrs": "read-write",
+        # Otherwise that of the database or the environment, in which not every name can be written.
+        "client_encoding": "utf8",
     }
     options = " ".join([*_as_options(limits), *([plain_options] if plain_options else [])])
     return {**chosen, **given, "options": options, "plain_options": plain_options}
@@ -219,12 +221,17 @@ def awaits_transaction(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[A
     return not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE
 
 
-def check_connection(conn: object, kind: type) -> None:
+def check_connection(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], kind: type) -> None:
     """Raise `ConfigurationError` unless a caller's connection is of the kind that the store drives."""
     if not isinstance(conn, kind):
         raise ConfigurationError(
             f"conn is a {type(conn).__module__}.{type(conn).__qualname__}, not a psycopg.{kind.__name__}: "
             "give one, or the `driver_connection` of a SQLAlchemy connection that uses psycopg"
+        )
+    if not conn.closed and conn.info.encoding == "ascii":
+        raise ConfigurationError(
+            "conn has the client encoding SQL_ASCII, by which psycopg returns names as bytes: "
+            "connect with client_encoding=utf8"
         )
 
 
@@ -237,7 +244,7 @@ def fetch(conn: Connection, query: Query) -> list[Row]:
     with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
         pack_arrays(cursor)
         # Without binds a statement goes over the simple protocol, which alone takes scripts of several statements.
-        cursor.execute(query.sql.encode(), query.params or None, binary=bool(query.params))
+        cursor.execute(query.sql.encode(conn.info.encoding), query.params or None, binary=bool(query.params))
         return cursor.fetchall() if cursor.description else []
 
 
@@ -245,7 +252,8 @@ class _ArrayDumper(Dumper):
     format = Format.BINARY
 
     def dump(self, obj: Array) -> bytes:
-        return obj.pack()
+        assert self.connection is not None
+        return obj.pack(self.connection.info.encoding)
 
 
 def pack_arrays(cursor: AdaptContext) -> None:

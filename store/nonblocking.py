@@ -109,7 +109,11 @@ class Pending(Generic[Result]):
             name = _prepared(self._conn, query.sql, transformer.types)
             if name is None:
                 self._conn.pgconn.send_query_params(
-                    query.sql.encode(), binds, transformer.types, transformer.formats, Format.BINARY
+                    query.sql.encode(self._conn.info.encoding),
+                    binds,
+                    transformer.types,
+                    transformer.formats,
+                    Format.BINARY,
                 )
             else:
                 self._conn.pgconn.send_query_prepared(name, *arguments)
@@ -125,7 +129,7 @@ def _prepared(conn: Connection, sql: str, types: Any) -> bytes | None:
     name = names.get(key)
     if name is None:
         name = names[key] = b"eventstore_%d" % len(names)
-        result = conn.pgconn.prepare(name, sql.encode(), types)
+        result = conn.pgconn.prepare(name, sql.encode(conn.info.encoding), types)
         if result.status != ExecStatus.COMMAND_OK:
             del names[key]
             raise psycopg.errors.error_from_result(result, encoding=conn.info.encoding)
