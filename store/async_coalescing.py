@@ -11,8 +11,8 @@ import asyncio
 from .append import EncodedAppend, append_encoded
 from .async_connection import arun
 from .async_pool import AsyncStorePool
-from .combined_append import append_combined, copied, interrupted, is_combinable, take_group
-from .errors import EventStoreError, StoreUnavailable
+from .combined_append import append_combined, interrupted, is_combinable, take_group
+from .errors import EventStoreError, StoreUnavailable, copied
 from .types import AppendResult
 
 

@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 from .async_connection import AsyncConnection, AsyncStoreConnection, aconnect, arun
 from .connection import translated
 from .embedded import EmbeddedServer, open_url
-from .errors import ConfigurationError, StoreUnavailable
+from .errors import ConfigurationError, EventStoreError, StoreUnavailable, copied
 from .pool import check_shared, is_read_only, pool_arguments
 from .schema import check_schema
 from .sessions import aopen_session
@@ -155,7 +155,9 @@ class AsyncStorePool:
         self.lender: AsyncLender = AsyncLender(settings) if shared is None else shared.lender
         self._owns_lender = shared is None
         self._closed = False
+        self._lock = asyncio.Lock()
         self._statements: Statements | None = None
+        self._failure: EventStoreError | None = None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
@@ -187,13 +189,9 @@ class AsyncStorePool:
             SchemaMissing, SchemaMismatch: The schema holds no event store of this version.
         """
         self._check_usable()
-        if self._statements is None:
-            if conn is None:
-                async with self.direct_connection() as own:
-                    return await self.statements(own)
-            schema = self.settings.schema
-            self._statements = Statements(schema, await arun(conn, check_schema(schema, runtime=False)))
-        return self._statements
+        if self._statements is not None:
+            return self._statements
+        return await (self._looked_up() if conn is None else self._look_up(conn))
 
     @property
     def closed(self) -> bool:
@@ -205,6 +203,26 @@ class AsyncStorePool:
         self._closed = True
         if self._owns_lender:
             await self.lender.close()
+
+    async def _looked_up(self) -> Statements:
+        """Look up the statements, one task at a time; who waited for it gets what it got, errors included."""
+        known = self._failure
+        async with self._lock:
+            if self._statements is not None:
+                return self._statements
+            if self._failure is not None and self._failure is not known:
+                raise copied(self._failure)
+            try:
+                async with self.direct_connection() as own:
+                    return await self._look_up(own)
+            except EventStoreError as error:
+                self._failure = copied(error)
+                raise
+
+    async def _look_up(self, conn: AsyncConnection) -> Statements:
+        schema = self.settings.schema
+        self._statements = Statements(schema, await arun(conn, check_schema(schema, runtime=False)))
+        return self._statements
 
     def _check_usable(self) -> None:
         self.lender.check_usable()

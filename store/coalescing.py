@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 
 from .append import EncodedAppend, append_encoded
-from .combined_append import append_combined, copied, interrupted, is_combinable, take_group
+from .combined_append import append_combined, interrupted, is_combinable, take_group
 from .connection import run
-from .errors import EventStoreError, StoreUnavailable
+from .errors import EventStoreError, StoreUnavailable, copied
 from .pool import StorePool
 from .types import AppendResult
 

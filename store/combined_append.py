@@ -6,7 +6,6 @@ as a whole, is appended again by `append.append_encoded` on its own, which knows
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -88,10 +87,3 @@ def interrupted() -> StoreUnavailable:
         "the caller whose statement held this append as well was interrupted, so it may or may not be stored: "
         "read the stream, then decide whether to append again"
     )
-
-
-def copied(error: StoreUnavailable) -> StoreUnavailable:
-    """Return the error for one more caller to raise: the traceback of an exception belongs to one thread."""
-    another = copy.copy(error)
-    another.__cause__ = error.__cause__
-    return another

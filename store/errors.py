@@ -15,6 +15,8 @@ The message is built from the arguments, so an error survives pickling and cross
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
 from uuid import UUID
 
 
@@ -26,6 +28,16 @@ class EventStoreError(Exception):
     """
 
     retryable: bool = False
+
+
+_Error = TypeVar("_Error", bound=EventStoreError)
+
+
+def copied(error: _Error) -> _Error:
+    """Return the error for one more caller to raise: the traceback of an exception belongs to one thread or task."""
+    another = copy.copy(error)
+    another.__cause__ = error.__cause__
+    return another
 
 
 class ConfigurationError(EventStoreError):

@@ -125,8 +125,9 @@ class InMemoryEventStore(EventStore):
     def _run(self, operation: Callable[[Statements], Operation[Result]], conn: Connection | None) -> Result:
         if conn is not None:
             raise ConfigurationError("an InMemoryEventStore has no connections: leave out conn")
+        # Before the lock, which nobody may be left to free in a forked child.
+        self._pool.lender.check_usable()
         with self._lock:
-            self._pool.lender.check_usable()
             return self._drive(operation(_STATEMENTS))
 
     def _run_atomically(self, operation: Callable[[Statements], Operation[Result]], conn: Connection | None) -> Result:

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from .connection import Connection, StoreConnection, connect, connection_arguments, translated
 from .embedded import EmbeddedServer, open_url
-from .errors import ConfigurationError, StoreUnavailable
+from .errors import ConfigurationError, EventStoreError, StoreUnavailable, copied
 from .schema import check
 from .sessions import open_session
 from .settings import StoreSettings
@@ -93,12 +93,12 @@ class Lender:
 
     def close(self) -> None:
         """Close all connections and release the embedded server. In a forked child, leave both to the parent."""
-        with self._lock:
-            self._closed = True
-            pool, self._pool = self._pool, None
-            server, self._server = self._server, None
+        self._closed = True
         if self._pid != os.getpid():
             return
+        with self._lock:
+            pool, self._pool = self._pool, None
+            server, self._server = self._server, None
         if pool is not None:
             pool.close()
         if server is not None:
@@ -114,6 +114,8 @@ class Lender:
             raise ConfigurationError("this EventStore, or the one that shares its pool, is closed: create a new one")
 
     def _opened(self) -> ConnectionPool[Connection]:
+        # Also before the lock: in a forked child, nobody may be left to free it.
+        self.check_usable()
         with self._lock:
             self.check_usable()
             if self._pool is None:
@@ -122,6 +124,7 @@ class Lender:
             return self._pool
 
     def _resolved_url(self) -> str:
+        self.check_usable()
         with self._lock:
             self.check_usable()
             if self._url is None:
@@ -147,8 +150,9 @@ class StorePool:
         self.lender: Lender = Lender(settings) if shared is None else shared.lender
         self._owns_lender = shared is None
         self._closed = False
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._statements: Statements | None = None
+        self._failure: EventStoreError | None = None
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -179,15 +183,10 @@ class StorePool:
         Raises:
             SchemaMissing, SchemaMismatch: The schema holds no event store of this version.
         """
-        with self._lock:
-            self._check_usable()
-            if self._statements is None:
-                if conn is None:
-                    with self.direct_connection() as own:
-                        return self.statements(own)
-                schema = self.settings.schema
-                self._statements = Statements(schema, check(conn, schema, runtime=False))
+        self._check_usable()
+        if self._statements is not None:
             return self._statements
+        return self._looked_up() if conn is None else self._look_up(conn)
 
     @property
     def closed(self) -> bool:
@@ -199,6 +198,26 @@ class StorePool:
         self._closed = True
         if self._owns_lender:
             self.lender.close()
+
+    def _looked_up(self) -> Statements:
+        """Look up the statements, one thread at a time; who waited for it gets what it got, errors included."""
+        known = self._failure
+        with self._lock:
+            if self._statements is not None:
+                return self._statements
+            if self._failure is not None and self._failure is not known:
+                raise copied(self._failure)
+            try:
+                with self.direct_connection() as own:
+                    return self._look_up(own)
+            except EventStoreError as error:
+                self._failure = copied(error)
+                raise
+
+    def _look_up(self, conn: Connection) -> Statements:
+        schema = self.settings.schema
+        self._statements = Statements(schema, check(conn, schema, runtime=False))
+        return self._statements
 
     def _check_usable(self) -> None:
         self.lender.check_usable()

@@ -95,4 +95,11 @@ def _open() -> dict[str, EventStore | AsyncEventStore]:
     return _running
 
 
-os.register_at_fork(after_in_child=_running.clear)
+def _forget() -> None:
+    global _lock  # noqa: PLW0603 - there is one registry in a process
+    # A thread that held it has not come along.
+    _lock = threading.Lock()
+    _running.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

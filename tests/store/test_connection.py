@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 
 import psycopg
@@ -18,6 +22,7 @@ from eventstore.store import (
     Connection,
     EventStore,
     EventStoreError,
+    InMemoryEventStore,
     StoreSettings,
     StoreUnavailable,
     connect,
@@ -181,6 +186,42 @@ def test_a_forked_child_is_refused_and_does_no_harm(event_store: EventStore) -> 
     os.waitpid(pid, 0)
     assert f"belongs to process {os.getpid()}" in answer
     assert event_store.append_to_stream("a", 1, events(2)).stream_version == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["append_to_stream", "close"])
+@pytest.mark.parametrize("kind", [EventStore, InMemoryEventStore])
+def test_a_child_forked_while_a_thread_holds_a_lock(
+    event_store: EventStore, kind: type[EventStore], method: str
+) -> None:
+    store = event_store if kind is EventStore else InMemoryEventStore()
+    pool = store._pool
+    locks: list[AbstractContextManager[Any]] = [pool._lock, pool.lender._lock]
+    if isinstance(store, InMemoryEventStore):
+        locks.append(store._lock)
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as all_locks:
+            for lock in locks:
+                all_locks.enter_context(lock)
+            held.set()
+            over.wait()
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(hold)
+        held.wait()
+        pid = os.fork()
+        if pid == 0:
+            # A child that waits for ever is killed, and then has another exit code.
+            signal.alarm(20)
+            with suppress(ConfigurationError):
+                getattr(store, method)(*(["a", "any_version", events(1)] if method == "append_to_stream" else []))
+                os._exit(0 if method == "close" else 1)
+            os._exit(0)
+        over.set()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_the_column_type_is_detected(database_url: str) -> None:

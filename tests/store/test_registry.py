@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from contextlib import suppress
 import pytest
 
 from eventstore import AsyncEventStore, ConfigurationError, EventStore, InMemoryEventStore
-from eventstore.store import get_async_store, get_store, running_stores, start_store
+from eventstore.store import get_async_store, get_store, registry, running_stores, start_store
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 
@@ -112,3 +113,14 @@ def test_a_forked_child_starts_with_none() -> None:
             os._exit(len(running_stores()))
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert len(running_stores()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses fork")
+def test_a_child_forked_while_the_registry_is_locked() -> None:
+    with registry._lock:
+        pid = os.fork()
+        if pid == 0:
+            # A child that waits for ever is killed, and then has another exit code.
+            signal.alarm(20)
+            os._exit(len(running_stores()))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
