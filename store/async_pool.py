@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from psycopg_pool import AsyncConnectionPool
 
@@ -40,6 +40,8 @@ class AsyncLender:
         self._url: str | None = None
         self._server: EmbeddedServer | None = None
         self._pool: AsyncConnectionPool[AsyncConnection] | None = None
+        self._opening: asyncio.Task[tuple[str, EmbeddedServer | None]] | None = None
+        self._checks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
@@ -60,7 +62,7 @@ class AsyncLender:
                         raise
         except StoreUnavailable:
             # The others were opened to the same server, so most likely they are gone too.
-            await pool.check()
+            await self._checked(pool)
             raise
 
     @asynccontextmanager
@@ -91,6 +93,9 @@ class AsyncLender:
         if self._pid != os.getpid():
             return
         async with self._lock:  # a server or pool that is being opened is closed too
+            if self._opening is not None:
+                with suppress(EventStoreError):
+                    _, self._server = await self._opening
             pool, self._pool = self._pool, None
             server, self._server = self._server, None
         if pool is not None:
@@ -127,12 +132,27 @@ class AsyncLender:
                 self._pool = pool
             return self._pool
 
+    async def _checked(self, pool: AsyncConnectionPool[AsyncConnection]) -> None:
+        # A task of its own: psycopg's check takes a cancellation for a broken connection, and goes on with the next.
+        check = asyncio.create_task(pool.check())
+        self._checks.add(check)
+        check.add_done_callback(self._checks.discard)
+        await asyncio.shield(check)
+
     async def _resolved_url(self) -> str:
         self.check_usable()
         if self._url is not None:
             return self._url
-        # Starting an embedded server takes a second or more, in which the loop goes on.
-        url, self._server = await asyncio.to_thread(open_url, self.settings.url)
+        # Starting an embedded server takes a second or more, in which the loop goes on. The thread goes on as well when
+        # who waits for it is cancelled, so that the next one, or `close`, must find what it started.
+        if self._opening is None:
+            self._opening = asyncio.create_task(asyncio.to_thread(open_url, self.settings.url))
+        opening = self._opening
+        try:
+            url, self._server = await asyncio.shield(opening)
+        finally:
+            if opening.done():
+                self._opening = None
         self._url = url
         return url
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -231,6 +232,28 @@ def test_a_cancelled_task_gives_its_connection_back(play: Callable[..., None], c
     play(scenario, pool_size=1)
 
 
+def test_a_task_that_is_cancelled_after_a_loss_ends_and_leaves_the_pool_whole(play: Callable[..., None]) -> None:
+    async def scenario(store: AsyncEventStore) -> None:
+        async def lose() -> None:
+            async with store._pool.connection():
+                raise StoreUnavailable("as when the server does not answer")
+
+        # At every step there is until the task ends by itself.
+        for steps in itertools.count():
+            losing = asyncio.create_task(lose())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            cancelled = losing.cancel()
+            await asyncio.wait([losing])
+            assert losing.cancelled() == cancelled
+            assert await store.stream_heads(["$all"]) == {"$all": 0}
+            if not cancelled:
+                assert type(losing.exception()) is StoreUnavailable
+                return
+
+    play(scenario, pool_size=1, queue_timeout=5)
+
+
 def test_limits_of_the_pool(play: Callable[..., None]) -> None:
     async def scenario(store: AsyncEventStore) -> None:
         async with store._pool.connection():
@@ -308,5 +331,22 @@ def test_an_embedded_server() -> None:
             await store.init()
             await store.append_to_stream("a", "no_stream", events(1))
 
+    with temporary_home() as home:
+        asyncio.run(scenario(f"embedded:{home}"))
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_an_embedded_server_whose_starter_is_cancelled(again: bool) -> None:
+    async def scenario(url: str) -> None:
+        async with AsyncEventStore(url) as store:
+            starting = asyncio.create_task(store.init())
+            while store._pool.lender._opening is None:
+                await asyncio.sleep(0)
+            starting.cancel()
+            await asyncio.wait([starting])
+            if again:
+                await store.init()
+
+    # The home goes only when the server has stopped, so when nobody holds it any more.
     with temporary_home() as home:
         asyncio.run(scenario(f"embedded:{home}"))
