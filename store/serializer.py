@@ -55,10 +55,17 @@ class JsonSerializer:
 
 
 def serialized(serializer: Serializer, event_type: str, data: Any, metadata: Any) -> tuple[bytes, bytes | None]:
-    """Return data and metadata as they are stored. Raises whatever the serializer raises."""
+    """Return data and metadata as they are stored. Raises whatever the serializer raises, or `TypeError`."""
     if hasattr(serializer, "stamp"):
         metadata = cast("VersionedSerializer", serializer).stamp(event_type, data, metadata)
-    return serializer.serialize(data), None if metadata is None else serializer.serialize(metadata)
+    return _bytes(serializer, data), None if metadata is None else _bytes(serializer, metadata)
+
+
+def _bytes(serializer: Serializer, value: Any) -> bytes:
+    payload: object = serializer.serialize(value)
+    if isinstance(payload, bytes | bytearray | memoryview):
+        return bytes(payload)
+    raise TypeError(f"{type(serializer).__name__} returned {type(payload).__name__} instead of bytes")
 
 
 def deserialized(serializer: Serializer, event_type: str, data: bytes, metadata: bytes | None) -> tuple[Any, Any]:

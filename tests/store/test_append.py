@@ -24,7 +24,10 @@ from eventstore.store import (
     EventStore,
     ExpectedStreamMissing,
     ExpectedVersion,
+    InMemoryEventStore,
+    JsonSerializer,
     SerializationFailed,
+    Snapshot,
     StreamDeleted,
     StreamExists,
     StreamNotFound,
@@ -201,6 +204,37 @@ def test_values_that_json_cannot_hold(event_store: EventStore, data: Any) -> Non
         event_store.append_to_stream("a", "any_version", events(data, event_type="Odd"))
     with pytest.raises(SerializationFailed, match="'Odd'"):
         event_store.append_to_stream("a", "any_version", [EventData("Odd", 1, metadata=data)])
+
+
+class Careless(JsonSerializer):
+    """Gives what it was given where that is asked for."""
+
+    def serialize(self, value: Any) -> Any:
+        return value["raw"] if isinstance(value, dict) and "raw" in value else super().serialize(value)
+
+
+@pytest.mark.parametrize("made", [EventStore, InMemoryEventStore])
+@pytest.mark.parametrize("payload", ["text", None, 1, ["x"]])
+def test_a_serializer_that_returns_no_bytes(database_url: str, schema: str, made: Any, payload: Any) -> None:
+    options = {"url": database_url, "schema": schema} if made is EventStore else {}
+    with made(**options, serializer=Careless()) as store:
+        reason = f"Careless returned {type(payload).__name__} instead of bytes"
+        for event in (EventData("E", {"raw": payload}), EventData("E", 1, metadata={"raw": payload})):
+            with pytest.raises(SerializationFailed, match=reason):
+                store.append_to_stream("a", "any_version", [event])
+        with pytest.raises(SerializationFailed, match=reason):
+            store.record_snapshot(Snapshot("a", 1, "State", {"raw": payload}))
+
+
+@pytest.mark.parametrize("payload", [b"", b"[1]", bytearray(b"[1]"), memoryview(b"[1, 2]")[:3]])
+def test_a_serializer_that_returns_bytes_of_any_kind(database_url: str, schema: str, payload: Any) -> None:
+    class Raw(Careless):
+        def deserialize(self, payload: bytes, event_type: str) -> Any:
+            return payload
+
+    with EventStore(database_url, schema=schema, serializer=Raw()) as store:
+        store.append_to_stream("a", "any_version", [EventData("E", {"raw": payload})])
+        assert store.read_stream_forward("a")[0].data == bytes(payload)
 
 
 def test_what_jsonb_alone_refuses(database_url: str) -> None:

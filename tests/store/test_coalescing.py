@@ -27,6 +27,7 @@ from eventstore.store import (
     EventData,
     EventStore,
     ExpectedStreamMissing,
+    JsonSerializer,
     SerializationFailed,
     StoreUnavailable,
     StreamDeleted,
@@ -210,6 +211,25 @@ def test_data_that_the_database_refuses_fails_only_its_own_append(
                 running.follower("b", "no_stream", events("fine")),
             ]
         assert [type(outcome(one)) for one in begun] == [SerializationFailed, AppendResult]
+
+
+def test_what_a_serializer_gets_wrong_fails_only_its_own_append(
+    database_url: str, schema: str, open_connection: Callable[..., Connection]
+) -> None:
+    class Careless(JsonSerializer):
+        def serialize(self, value: Any) -> Any:
+            return value if value == "wrong" else super().serialize(value)
+
+    with EventStore(database_url, schema=schema, serializer=Careless()) as store, ThreadPoolExecutor(4) as threads:
+        holder = open_connection()
+        with holder.transaction():
+            holder.execute(f'select from "{schema}".streams where stream_id = 0 for update'.encode())
+            running = Crowd(store, holder, open_connection(), threads)
+            running.leader("first", "any_version", events(0))
+            wrong = threads.submit(store.append_to_stream, "a", "no_stream", events("wrong"))
+            fine = threads.submit(store.append_to_stream, "b", "no_stream", events("fine"))
+            wait_until(lambda: running.waiting() + wrong.done() == 2, "both have come as far as they can")
+        assert [type(outcome(one)) for one in (wrong, fine)] == [SerializationFailed, AppendResult]
 
 
 def test_all_of_a_group_lose_the_connection_and_nothing_is_tried_twice(
