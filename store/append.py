@@ -62,6 +62,11 @@ class EncodedAppend(NamedTuple):
         """The number of events."""
         return len(self.columns.event_ids)
 
+    @property
+    def payload(self) -> int:
+        """The bytes of data and metadata."""
+        return sum(map(len, self.columns.data)) + sum(map(len, filter(None, self.columns.metadata)))
+
 
 def append_events(
     statements: Statements,

@@ -18,6 +18,9 @@ from .types import AppendResult
 
 #: The most events in one statement. Beyond it a commit costs little for each event, and nobody should wait for more.
 MOST_EVENTS = 1_000
+#: The most bytes of their data and metadata. PostgreSQL takes no statement of 1 GB, and none of those who share one may
+#: fail for the size of the others; what is as big as this is no faster for company either.
+MOST_BYTES = 8 * 1_024 * 1_024
 
 
 class Waiting(Protocol):
@@ -52,7 +55,7 @@ def append_combined(statements: Statements, appends: Sequence[EncodedAppend]) ->
 
 def is_combinable(append: EncodedAppend) -> bool:
     """Tell whether an append may share a statement with others: it is not empty, big, or of a given time."""
-    return append.created_at is None and 0 < append.size < MOST_EVENTS
+    return append.created_at is None and 0 < append.size < MOST_EVENTS and append.payload < MOST_BYTES
 
 
 def take_group(queue: list[Member]) -> list[Member]:
@@ -65,15 +68,17 @@ def take_group(queue: list[Member]) -> list[Member]:
     left: list[Member] = []
     streams: set[str] = set()
     held_back: set[str] = set()
-    events = 0
+    events = payload = 0
     for member in queue:
         append = member.append
         name = append.stream_uuid
         follows = name not in streams or append.bind in (ANY, EXISTS)
-        if follows and name not in held_back and (not group or events + append.size <= MOST_EVENTS):
+        fits = events + append.size <= MOST_EVENTS and payload + append.payload <= MOST_BYTES
+        if follows and name not in held_back and (not group or fits):
             group.append(member)
             streams.add(name)
             events += append.size
+            payload += append.payload
         else:
             left.append(member)
             held_back.add(name)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eventstore.store import EventData, JsonSerializer
 from eventstore.store.append import EncodedAppend, encode_append
-from eventstore.store.combined_append import MOST_EVENTS, take_group
+from eventstore.store.combined_append import MOST_BYTES, MOST_EVENTS, is_combinable, take_group
 
 EVENT = EventData("E", 1)
 OWN_WORDS = ("any_version", "stream_exists")
@@ -49,6 +49,25 @@ def test_what_is_too_much_goes_next() -> None:
     queue = waiting(("a", 0, MOST_EVENTS - 1), ("b", 0, 2), ("c", 0, 1))
     assert taken(queue) == [0, 2]
     assert taken(queue) == [1]
+
+
+def test_what_has_too_many_bytes_goes_next() -> None:
+    half = [EventData("E", "x", metadata="y" * (MOST_BYTES // 2))]
+    queue = [
+        Waiting(number, encode_append(JsonSerializer(), str(number), 0, given))
+        for number, given in enumerate([[EVENT], half, half, [EVENT]])
+    ]
+    assert taken(queue) == [0, 1, 3]
+    assert taken(queue) == [2]
+
+
+def test_what_is_big_by_itself_goes_alone() -> None:
+    sizes = {"few": 10, "many": MOST_BYTES}
+    found = {
+        name: is_combinable(encode_append(JsonSerializer(), "a", 0, [EventData("E", "x" * size)]))
+        for name, size in sizes.items()
+    }
+    assert found == {"few": True, "many": False}
 
 
 @given(
