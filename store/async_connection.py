@@ -105,5 +105,5 @@ async def afetch(conn: AsyncConnection, query: Query) -> list[Row]:
     async with psycopg.AsyncRawCursor(conn, row_factory=tuple_row) as cursor:
         pack_arrays(cursor)
         # As in `connection.fetch`: only the simple protocol takes scripts of several statements.
-        await cursor.execute(query.sql.encode(conn.info.encoding), query.params or None, binary=bool(query.params))
+        await cursor.execute(query.sql.encode(conn.info.encoding), query.params or None, binary=not query.is_script)
         return await cursor.fetchall() if cursor.description else []

@@ -243,8 +243,8 @@ def fetch(conn: Connection, query: Query) -> list[Row]:
     """
     with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
         pack_arrays(cursor)
-        # Without binds a statement goes over the simple protocol, which alone takes scripts of several statements.
-        cursor.execute(query.sql.encode(conn.info.encoding), query.params or None, binary=bool(query.params))
+        # In binary, whose values depend on no setting of the session. Scripts need the simple protocol, which is text.
+        cursor.execute(query.sql.encode(conn.info.encoding), query.params or None, binary=not query.is_script)
         return cursor.fetchall() if cursor.description else []
 
 

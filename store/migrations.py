@@ -140,7 +140,7 @@ def drop(conn: Connection, schema: str = "public") -> bool:
         exists, tables, _ = fetch(conn, Query(statements["inspect_schema"], (schema,)))[0]
         if not exists:
             return False
-        fetch(conn, Query(statements["drop"]))
+        fetch(conn, Query(statements["drop"], is_script=True))
     if schema != "public":
         _drop_empty(conn, schema)
     return bool(tables)
@@ -158,7 +158,7 @@ def migrate_schema(schema: str) -> Operation[list[str]]:
         assert problem is not None
         raise problem
     reached = [version for version in (*MIGRATED_FROM, SCHEMA_VERSION) if version > before]
-    yield Query(statements["notify_events"])
+    yield Query(statements["notify_events"], is_script=True)
     for version in reached:
         yield Query(statements["record_migration"], version)
     return [_text(version) for version in reached]

@@ -18,12 +18,14 @@ class Query(NamedTuple):
     """One statement to run.
 
     Attributes:
-        sql: Its text, with `$1` binds; without binds it may be a script of several statements.
+        sql: Its text, with `$1` binds.
         params: The binds.
+        is_script: Whether the text may hold several statements, of which none has binds or is of interest for its rows.
     """
 
     sql: str
     params: tuple[Any, ...] = ()
+    is_script: bool = False
 
 
 #: Yields queries, is sent their rows (or has a translated error thrown in), and returns its result.

@@ -103,10 +103,10 @@ def initialise_schema(schema: str, column_data_type: DataType) -> Operation[Init
     if not found.exists:
         yield Query(statements["create_schema"])
     if not found.tables & _TABLES:
-        yield Query(statements["schema"])
-        yield Query(statements["notify_events"])
+        yield Query(statements["schema"], is_script=True)
+        yield Query(statements["notify_events"], is_script=True)
     data_type = column_data_type if not found.tables & _TABLES else (yield from check_schema(schema, runtime=False))
-    yield Query(statements["runtime_schema"])
+    yield Query(statements["runtime_schema"], is_script=True)
     return Initialised(not found.exists, not found.tables & _TABLES, not found.tables >= _RUNTIME_TABLES, data_type)
 
 

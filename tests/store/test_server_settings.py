@@ -1,0 +1,71 @@
+"""What an administrator may set for a database or a role changes nothing of what the store does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from eventstore.store import (
+    AsyncEventStore,
+    Connection,
+    EventStore,
+    Statements,
+    connect,
+    run,
+)
+from eventstore.store import subscriptions as operations
+from eventstore.store.migrations import migrations
+from eventstore.tests.support.events import events
+
+SETTINGS = {
+    "datestyle": "'German'",
+    "intervalstyle": "'sql_standard'",
+    "timezone": "'Asia/Kathmandu'",
+    "bytea_output": "'escape'",
+    "extra_float_digits": "-15",
+}
+
+
+@pytest.fixture
+def strange_url(database_url: str, schema: str, conn: Connection) -> Iterator[str]:
+    """The URL of a role with settings of its own."""
+    role = f"strange_{schema}"
+    conn.execute(f"create role {role} superuser login".encode())
+    for name, value in SETTINGS.items():
+        conn.execute(f"alter role {role} set {name} = {value}".encode())
+    yield make_conninfo(database_url, user=role)
+    conn.execute(f"drop owned by {role}; drop role {role}".encode())
+
+
+def test_values_do_not_depend_on_settings(strange_url: str, schema: str, conn: Connection) -> None:
+    created = run(conn, operations.create_subscription(Statements(schema), "$all", "n"))
+    with EventStore(strange_url, schema=schema) as store, connect(strange_url) as own:
+        assert own.execute("show datestyle").fetchone() == ("German, DMY",)
+        assert store.subscriptions() == [created]
+        assert store.subscription("$all", "n") == created
+        store.append_to_stream("a", 0, events(b"\xff\\".hex()), created_at_override=datetime(2020, 1, 2, tzinfo=UTC))
+        assert store.read_stream_forward("a")[0].created_at == datetime(2020, 1, 2, tzinfo=UTC)
+        before, after = conn.execute("select now() - interval '1 hour', now()").fetchone() or ()
+        assert before <= store.stream_info("a").created_at <= after
+        assert [one.migrated_at is not None and before <= one.migrated_at for one in migrations(own, schema)] == [True]
+
+
+def test_values_of_an_asynchronous_store_do_not_depend_on_settings(
+    strange_url: str, schema: str, conn: Connection
+) -> None:
+    created = run(conn, operations.create_subscription(Statements(schema), "$all", "n"))
+
+    async def scenario() -> None:
+        async with (
+            AsyncEventStore(strange_url, schema=schema) as store,
+            await psycopg.AsyncConnection.connect(strange_url) as own,
+        ):
+            assert await store.subscriptions() == [created]
+            assert await store.subscriptions(conn=own) == [created]
+
+    asyncio.run(scenario())
