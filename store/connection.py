@@ -42,6 +42,10 @@ _KEEPALIVE = {
     "tcp_user_timeout": 30_000,
 }
 
+# For sessions that run the store's statements only. These take the locks they need and see what was committed while
+# they waited; under a stricter default, writers to the row of $all would undo each other instead of waiting.
+_FOR_STATEMENTS = {"enable_seqscan": "off", "default_transaction_isolation": "read committed"}
+
 _LIBPQ = frozenset(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())
 _SETTING = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 
@@ -83,8 +87,9 @@ def connect(
         timeout: The time limit of a statement in seconds, None for none.
         connect_timeout: The time limit for opening the connection in seconds; at least 2, whole seconds.
         idle_in_transaction_timeout: How long a transaction may idle before the server ends the session, in seconds.
-        prefer_indexes: Whether the planner avoids scans of whole tables. For sessions that run the store's statements
-            only: a plan made while a table was small is kept while it grows, and would scan it for every event.
+        prefer_indexes: Whether the planner avoids scans of whole tables, and transactions are read committed whatever
+            the database's default. For sessions that run the store's statements only: a plan made while a table was
+            small is kept while it grows, and would scan it for every event.
         prepare_threshold: Runs of a statement before it is prepared on the server, None for never.
         parameters: Further parameters of libpq and settings of the server, by name; they win over the URL.
 
@@ -153,7 +158,7 @@ def session_settings(
     """Return the server's settings that are chosen here; the arguments mean the same as for `connect`."""
     limits = {"statement_timeout": timeout, "idle_in_transaction_session_timeout": idle_in_transaction_timeout}
     settings = {name: str(math.ceil(value * 1000)) for name, value in limits.items() if value is not None}
-    return {**settings, "enable_seqscan": "off"} if prefer_indexes else settings
+    return {**settings, **_FOR_STATEMENTS} if prefer_indexes else settings
 
 
 def refuses_options(error: psycopg.Error) -> bool:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from eventstore.store import (
@@ -21,6 +22,7 @@ from eventstore.store import (
 from eventstore.store import subscriptions as operations
 from eventstore.store.migrations import migrations
 from eventstore.tests.support.events import events
+from eventstore.tests.support.threads import together
 
 SETTINGS = {
     "datestyle": "'German'",
@@ -53,6 +55,24 @@ def test_values_do_not_depend_on_settings(strange_url: str, schema: str, conn: C
         before, after = conn.execute("select now() - interval '1 hour', now()").fetchone() or ()
         assert before <= store.stream_info("a").created_at <= after
         assert [one.migrated_at is not None and before <= one.migrated_at for one in migrations(own, schema)] == [True]
+
+
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+def test_a_stricter_default_isolation(strange_url: str, schema: str, conn: Connection, isolation: str) -> None:
+    role = sql.Identifier(f"strange_{schema}")
+    conn.execute(sql.SQL("alter role {} set default_transaction_isolation = {}").format(role, isolation))
+    writers, each = 4, 20
+    with EventStore(strange_url, schema=schema, coalesce_appends=False, pool_size=writers) as store:
+        with store.open_session("test") as session:
+            assert session.execute("show transaction_isolation").fetchone() == ("read committed",)
+
+        def append(writer: int) -> None:
+            for number in range(each):
+                store.append_to_stream(f"s-{writer}", number, events(number))
+                store.append_many([("shared", "any_version", events(number))])
+
+        together(append, range(writers))
+        assert store.stream_heads(["$all", "shared"]) == {"$all": 2 * writers * each, "shared": writers * each}
 
 
 def test_values_of_an_asynchronous_store_do_not_depend_on_settings(
