@@ -125,7 +125,7 @@ def drop(conn: Connection, schema: str = "public") -> bool:
     """Drop the tables and functions of a store, with all events and checkpoints. Mirrors `mix event_store.drop`.
 
     What else is in the schema stays, and so does the database; a schema that is empty afterwards goes too, unless it
-    is "public".
+    is "public" or another role's.
 
     Returns:
         True when there was something to drop.
@@ -141,9 +141,9 @@ def drop(conn: Connection, schema: str = "public") -> bool:
         if not exists:
             return False
         fetch(conn, Query(statements["drop"], is_script=True))
-    if schema != "public":
-        _drop_empty(conn, schema)
-    return bool(tables)
+        if schema != "public":
+            _drop_empty(conn, schema)
+        return bool(tables)
 
 
 def migrate_schema(schema: str) -> Operation[list[str]]:
@@ -220,6 +220,6 @@ def _drop_empty(conn: Connection, schema: str) -> None:
     try:
         with conn.transaction():
             conn.execute(sql.SQL("drop schema {}").format(sql.Identifier(schema)))
-    except psycopg.errors.DependentObjectsStillExist:
-        # Somebody else's tables are in it.
+    except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege):
+        # Somebody else's tables are in it, or it is somebody else's.
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from psycopg import sql
@@ -18,6 +19,7 @@ from eventstore.store.notifications import channel
 from eventstore.store.schema import check
 from eventstore.tests.support.database import drop_schema
 from eventstore.tests.support.events import events
+from eventstore.tests.support.threads import together
 
 pytestmark = pytest.mark.every_server
 
@@ -169,6 +171,30 @@ def test_drop_leaves_what_is_not_the_stores(conn: Connection, own_schema: str) -
     conn.execute(sql.SQL("select * from {}").format(mine))
     with pytest.raises(SchemaMissing):
         check(conn, own_schema)
+
+
+def test_drop_from_many_nodes_at_once(conn: Connection, own_schema: str, open_connection: Any) -> None:
+    nodes = [open_connection() for _ in range(4)]
+    for _ in range(10):
+        initialise(conn, own_schema)
+        assert sorted(together(lambda node: drop(node, own_schema), nodes)) == [False, False, False, True]
+
+
+def test_drop_leaves_a_schema_that_is_another_roles(conn: Connection, own_schema: str, database_url: str) -> None:
+    role = sql.Identifier(f"dropper_{own_schema}")
+    conn.execute(sql.SQL("create role {} superuser login").format(role))
+    try:
+        with connect(make_conninfo(database_url, user=f"dropper_{own_schema}")) as dropper:
+            drop(conn, own_schema)
+            conn.execute(sql.SQL("create schema {}").format(sql.Identifier(own_schema)))
+            initialise(dropper, own_schema)
+            conn.execute(sql.SQL("alter role {} nosuperuser").format(role))
+            conn.execute(sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(own_schema), role))
+            assert drop(dropper, own_schema)
+        assert exists(conn, own_schema)
+    finally:
+        drop_schema(conn, own_schema)
+        conn.execute(sql.SQL("drop owned by {0}; drop role {0}").format(role))
 
 
 def test_drop_is_refused_whole_while_something_depends_on_a_table(conn: Connection, own_schema: str) -> None:
