@@ -14,7 +14,10 @@ import orjson
 
 
 class Serializer(Protocol):
-    """Turns values into bytes and back. Mirrors the `EventStore.Serializer` behaviour."""
+    """Turns values into bytes and back. Mirrors the `EventStore.Serializer` behaviour.
+
+    None as metadata is given to it only where its attribute `takes_none` is true; otherwise SQL's null is stored.
+    """
 
     def serialize(self, value: Any) -> bytes:
         """Return the bytes to store for `value`; raise any exception when it cannot be stored."""
@@ -43,7 +46,13 @@ class JsonSerializer:
 
     Takes what JSON knows, and dataclasses, msgspec structs, UUID, date and time, Decimal, enums and sets, which come
     back as dicts, strings and lists. Numbers above 64 bits and keys other than strings are refused; NaN becomes null.
+
+    Attributes:
+        takes_none: True: where there is no metadata, JSON's null is stored, as commanded/eventstore does, whose
+            serializers raise when they read SQL's.
     """
+
+    takes_none = True
 
     def serialize(self, value: Any) -> bytes:
         """Return `value` as JSON. Raises `TypeError` for what JSON cannot hold."""
@@ -58,7 +67,9 @@ def serialized(serializer: Serializer, event_type: str, data: Any, metadata: Any
     """Return data and metadata as they are stored. Raises whatever the serializer raises, or `TypeError`."""
     if hasattr(serializer, "stamp"):
         metadata = cast("VersionedSerializer", serializer).stamp(event_type, data, metadata)
-    return _bytes(serializer, data), None if metadata is None else _bytes(serializer, metadata)
+    if metadata is None and not getattr(serializer, "takes_none", False):
+        return _bytes(serializer, data), None
+    return _bytes(serializer, data), _bytes(serializer, metadata)
 
 
 def _bytes(serializer: Serializer, value: Any) -> bytes:

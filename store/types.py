@@ -50,7 +50,7 @@ class EventData(msgspec.Struct, frozen=True):
     Attributes:
         event_type: What happened, for example "CommitMade"; not empty.
         data: The payload, anything the serializer takes.
-        metadata: Facts about the event, stored apart from the payload; None stores nothing.
+        metadata: Facts about the event, stored apart from the payload; None for none.
         event_id: The event's identity; None draws one, a UUID of version 7, whose beginning is the time and which keeps
             the indexes small. Appending an id twice raises `DuplicateEvent`.
         causation_id: The event or command that caused this one.
@@ -137,7 +137,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         source_version: The version of the source that the state includes.
         source_type: What kind of state it is; the serializer gets it like an event's type.
         data: The state, anything the serializer takes.
-        metadata: Facts about it, stored apart; None stores nothing.
+        metadata: Facts about it, stored apart; None for none.
         created_at: When it was recorded, in UTC. Set by reading; `record_snapshot` stores the database's clock.
     """
 

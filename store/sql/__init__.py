@@ -104,7 +104,8 @@ _COLUMNS: Mapping[DataType, Mapping[str, str]] = MappingProxyType(
             " then 2 * (pg_column_size(e.data) + coalesce(pg_column_size(e.metadata), 0))"
             " else octet_length(e.data::text) + coalesce(octet_length(e.metadata::text), 0) end",
             "new_data": "convert_from(n.data, 'UTF8')::jsonb",
-            "new_metadata": "convert_from(n.metadata, 'UTF8')::jsonb",
+            # As commanded/eventstore stores it, whose driver decodes jsonb: null as SQL's.
+            "new_metadata": "nullif(convert_from(n.metadata, 'UTF8')::jsonb, 'null')",
         },
     }
 )

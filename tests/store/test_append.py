@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -204,6 +205,40 @@ def test_values_that_json_cannot_hold(event_store: EventStore, data: Any) -> Non
         event_store.append_to_stream("a", "any_version", events(data, event_type="Odd"))
     with pytest.raises(SerializationFailed, match="'Odd'"):
         event_store.append_to_stream("a", "any_version", [EventData("Odd", 1, metadata=data)])
+
+
+@pytest.mark.parametrize(("data_type", "stored"), [("bytea", b"null"), ("jsonb", None)])
+def test_no_metadata_is_stored_as_commanded_eventstore_stores_it(
+    database_url: str, conn: Connection, data_type: Any, stored: Any
+) -> None:
+    with fresh_schema(database_url, data_type) as schema, EventStore(database_url, schema=schema) as store:
+        store.append_to_stream("a", 0, [EventData("E", 1)])
+        store.append_many([("b", 0, [EventData("E", 1)])])
+        store.record_snapshot(Snapshot("a", 1, "State", {}))
+        for table in ("events", "snapshots"):
+            rows = conn.execute(
+                sql.SQL("select distinct metadata from {}").format(sql.Identifier(schema, table))
+            ).fetchall()
+            assert rows == [(stored,)]
+        assert [event.metadata for event in store.read_all_streams_forward()] == [None, None]
+        assert store.read_snapshot("a").metadata is None
+
+
+def test_a_serializer_of_ones_own_is_not_given_none(database_url: str, conn: Connection, schema: str) -> None:
+    class Pickle:
+        def serialize(self, value: Any) -> bytes:
+            assert value is not None
+            return pickle.dumps(value)
+
+        def deserialize(self, payload: bytes, event_type: str) -> Any:
+            return pickle.loads(payload)
+
+    with EventStore(database_url, schema=schema, serializer=Pickle()) as store:
+        store.append_to_stream("a", 0, [EventData("E", 1)])
+        assert store.read_stream_forward("a")[0].metadata is None
+        assert conn.execute(sql.SQL("select metadata from {}").format(sql.Identifier(schema, "events"))).fetchall() == [
+            (None,)
+        ]
 
 
 class Careless(JsonSerializer):
