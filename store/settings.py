@@ -18,6 +18,10 @@ from .sql import DataType
 EMBEDDED = "embedded:"
 
 
+# PostgreSQL counts a time limit in milliseconds of 31 bits.
+_LONGEST = 2_147_483
+
+
 class ConnectOptions(TypedDict, total=False):
     """The options of `connection.connect` that a store's settings give, described there."""
 
@@ -86,8 +90,10 @@ class StoreSettings:
             "queue_timeout": self.longest_wait,
         }
         for name, value in limits.items():
-            if value <= 0:
-                raise ConfigurationError(f"{name} {value} is out of range: give seconds above 0")
+            if not 0 < value <= _LONGEST:
+                raise ConfigurationError(
+                    f"{name} {value} is out of range: give seconds above 0 and up to {_LONGEST:,}, which are 24 days"
+                )
         if self.pool_size < 1:
             raise ConfigurationError(f"pool_size {self.pool_size} is out of range: give at least 1")
         if self.prepare_threshold is not None and self.prepare_threshold < 0:

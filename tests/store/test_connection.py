@@ -240,7 +240,12 @@ def test_the_column_type_is_detected(database_url: str) -> None:
         ({"schema": "s" * 60}, "channel"),
         ({"pool_size": 0}, "pool_size 0"),
         ({"timeout": 0.0}, "timeout 0.0"),
+        ({"timeout": float("inf")}, "timeout inf"),
+        ({"timeout": float("nan")}, "timeout nan"),
+        ({"timeout": 2_147_484.0}, "24 days"),
+        ({"queue_timeout": float("inf")}, "queue_timeout inf"),
         ({"connect_timeout": -1.0}, "connect_timeout -1.0"),
+        ({"connect_timeout": float("inf")}, "connect_timeout inf"),
         ({"column_data_type": "json"}, "column_data_type 'json'"),
         ({"prepare_threshold": -1}, "prepare_threshold -1"),
     ],
@@ -248,6 +253,11 @@ def test_the_column_type_is_detected(database_url: str) -> None:
 def test_settings_are_checked(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         StoreSettings(**{"url": "postgresql://db/shop", **options})
+
+
+def test_the_longest_time_limit(database_url: str, schema: str) -> None:
+    with EventStore(database_url, schema=schema, timeout=2_147_483.0) as store:
+        assert store.stream_heads(["$all"]) == {"$all": 0}
 
 
 def test_a_store_from_settings(database_url: str, schema: str, open_connection: Callable[..., Connection]) -> None:
