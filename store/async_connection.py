@@ -75,7 +75,7 @@ async def arun(conn: AsyncConnection, operation: Operation[Result]) -> Result:
             return result
         try:
             rows = await afetch(conn, query)
-        except psycopg.Error as error:
+        except (psycopg.Error, UnicodeEncodeError) as error:
             failure = translate(error)
             failure.__cause__ = error
             step = partial(operation.throw, failure)

@@ -197,7 +197,7 @@ def run(conn: Connection, operation: Operation[Result]) -> Result:
             return result
         try:
             rows = fetch(conn, query)
-        except psycopg.Error as error:
+        except (psycopg.Error, UnicodeEncodeError) as error:
             failure = translate(error)
             failure.__cause__ = error
             step = partial(operation.throw, failure)

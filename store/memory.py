@@ -8,7 +8,7 @@ those of the real store, they are those.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Self
@@ -19,6 +19,7 @@ from .errors import ConfigurationError, DuplicateEvent
 from .event_store import EventStore
 from .memory_events import EventTables
 from .memory_records import SnapshotTable, SubscriptionTable
+from .notifications import check_text
 from .operation import Operation, Query, Result
 from .rows import Row
 from .schema import Initialised
@@ -150,6 +151,7 @@ class InMemoryEventStore(EventStore):
                 step = partial(operation.send, rows)
 
     def _answer(self, query: Query) -> list[Row]:
+        _check_texts(query.params)
         name = _NAMES[query.sql]
         if name == "allow_hard_deletes":
             return []
@@ -158,6 +160,15 @@ class InMemoryEventStore(EventStore):
         table: Any = next(table for table in self._tables if hasattr(table, name))
         rows: list[Row] = getattr(table, name)(*query.params)
         return rows
+
+
+def _check_texts(binds: Iterable[object]) -> None:
+    """Refuse the texts that PostgreSQL would not take."""
+    for bind in binds:
+        if isinstance(bind, list):
+            _check_texts(bind)
+        elif isinstance(bind, str) and bind:
+            check_text(bind, "text")
 
 
 class _MovingClock:

@@ -26,6 +26,7 @@ from .errors import (
 
 _CREDENTIALS = re.compile(r"(//[^:@/?#\s]*):[^?\s]*(?=@)")
 _PASSWORDS = re.compile(r"(?i)\b(password|passwd|sslpassword)(\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&]*)")
+_NUL = re.compile(r"cannot contain NUL")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # What a server says before a session exists carries no SQLSTATE, only a text.
@@ -135,14 +136,21 @@ _BY_STATE: dict[str, Callable[[psycopg.Error], EventStoreError]] = {
 }
 
 
-def translate(error: psycopg.Error) -> EventStoreError:
+def translate(error: psycopg.Error | UnicodeEncodeError) -> EventStoreError:
     """Return the store's error for a driver's error; set the driver's as its cause when raising it."""
+    if isinstance(error, UnicodeEncodeError):
+        return ConfigurationError(
+            f"a text cannot be sent to the database, its character {error.object[error.start]!r} is none of "
+            f"{error.encoding}: remove that character"
+        )
     state = error.sqlstate or ""
     make = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
     if make is not None:
         return make(error)
     if state:
         return StoreError(f"the database refused, {reason(error)} (SQLSTATE {state})")
+    if isinstance(error, psycopg.DataError) and _NUL.search(str(error)):
+        return ConfigurationError(f"a text cannot be sent to the database, {reason(error)}: remove that character")
     if isinstance(error, PoolTimeout | TooManyRequests):
         return _exhausted(error)
     if _WRONG_CONNECTION.search(str(error)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -102,3 +103,22 @@ def test_known_event_ids(filled: EventStore) -> None:
     known = {event.event_id for event in filled.read_stream_forward("a")}
     assert filled.known_event_ids([*known, uuid.uuid4()]) == known
     assert filled.known_event_ids([]) == set()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+def test_a_name_that_no_database_can_hold(store: EventStore, name: str) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: store.read_stream_forward(name),
+        lambda: store.read_stream_backward(name),
+        lambda: store.stream_info(name),
+        lambda: store.stream_heads(["a", name]),
+        lambda: store.paginate_streams(search=name),
+        lambda: store.delete_stream(name, "any_version"),
+        lambda: store.read_snapshot(name),
+        lambda: store.delete_snapshot(name),
+        lambda: store.subscription("$all", name),
+        lambda: store.delete_subscription(name, "n"),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match=r"remove|surrogates"):
+            call()
