@@ -11,7 +11,7 @@ import asyncio
 from .append import EncodedAppend, append_encoded
 from .async_connection import arun
 from .async_pool import AsyncStorePool
-from .combined_append import append_combined, interrupted, is_combinable, take_group
+from .combined_append import append_combined, interrupted, is_combinable, next_group
 from .errors import EventStoreError, StoreUnavailable, copied
 from .types import AppendResult
 
@@ -119,7 +119,7 @@ class AsyncCoalescer:
                 member.error, member.result = None, result
 
     def _hand_over(self) -> None:
-        group = take_group(self._queue)
+        group, self._queue = next_group(self._queue)
         self._led = bool(group)
         if group:
             group[0].group = group

@@ -9,9 +9,10 @@ decides who goes together, and `async_coalescing.py` is the twin for asyncio.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from .append import EncodedAppend, append_encoded
-from .combined_append import append_combined, interrupted, is_combinable, take_group
+from .combined_append import append_combined, interrupted, is_combinable, next_group
 from .connection import run
 from .errors import EventStoreError, StoreUnavailable, copied
 from .pool import StorePool
@@ -19,12 +20,13 @@ from .types import AppendResult
 
 
 class _Member:
-    """A thread's append, and what becomes of it; with neither result, error nor group it goes on alone."""
+    """A thread's append, and what becomes of it; with neither result nor error it goes on alone."""
 
     def __init__(self, append: EncodedAppend) -> None:
         self.append = append
         self.result: AppendResult | None = None
         self.error: EventStoreError | None = None
+        # Those it leads, itself first; empty while it leads nobody.
         self.group: list[_Member] = []
         # A bare lock, taken from the start: waking by it costs a fraction of what an Event costs.
         self._asleep = threading.Lock()
@@ -34,11 +36,16 @@ class _Member:
         self._asleep.acquire()
 
     def wake(self) -> None:
-        self._asleep.release()
+        # Where it is awake already, there is nothing to release.
+        with suppress(RuntimeError):
+            self._asleep.release()
 
 
 class Coalescer:
     """The appends of one store.
+
+    A signal's handler may raise anywhere in the main thread, and what it interrupts must not keep the others waiting.
+    So each step leaves a state that `_leave` can clear up.
 
     Args:
         pool: Where the connections are from; a group takes one.
@@ -47,7 +54,7 @@ class Coalescer:
     def __init__(self, pool: StorePool) -> None:
         self._pool = pool
         self._lock = threading.Lock()
-        self._led = False
+        self._leader: _Member | None = None
         self._queue: list[_Member] = []
 
     def append(self, append: EncodedAppend) -> AppendResult:
@@ -61,43 +68,36 @@ class Coalescer:
         if not is_combinable(append):
             return self._append_alone(append)
         member = _Member(append)
-        with self._lock:
-            if self._led:
-                self._queue.append(member)
-            else:
-                self._led = True
-                member.group = [member]
-        if not member.group:
-            self._await_turn(member)
-        if member.group:
-            self._lead(member.group)
+        try:
+            self._take_turn(member)
+        except BaseException:
+            self._leave(member)
+            raise
         if member.error is not None:
             raise member.error
         return self._append_alone(append) if member.result is None else member.result
 
-    def _await_turn(self, member: _Member) -> None:
-        try:
+    def _take_turn(self, member: _Member) -> None:
+        """Lead, or wait until somebody has written for this one."""
+        with self._lock:
+            self._queue.append(member)
+            if self._leader is None:
+                self._leader = member
+        if self._leader is not member:
             member.wait()
-        except BaseException:
-            # Interrupted: as if it had never come. What another thread is writing for it stays written.
-            with self._lock:
-                if member in self._queue:
-                    self._queue.remove(member)
-                self._queue[:0] = member.group[1:]
-            if member.group:
-                self._hand_over()
-            raise
+        if self._leader is member:
+            self._lead(member)
 
-    def _lead(self, group: list[_Member]) -> None:
-        try:
-            if len(group) == 1:
-                group[0].result = self._append_alone(group[0].append)
-            else:
-                self._append_together(group)
-        finally:
-            self._hand_over()
-            for follower in group[1:]:
-                follower.wake()
+    def _lead(self, member: _Member) -> None:
+        with self._lock:
+            # In this order: in between, they are in both.
+            member.group, left = next_group(self._queue)
+            self._queue[:] = left
+        if len(member.group) == 1:
+            member.result = self._append_alone(member.append)
+        else:
+            self._append_together(member.group)
+        self._hand_over(member)
 
     def _append_together(self, group: list[_Member]) -> None:
         """Gives everybody a result; or an error, where trying again alone could append twice; or neither."""
@@ -118,14 +118,26 @@ class Coalescer:
             for member, result in zip(group, results, strict=True):
                 member.error, member.result = None, result
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, member: _Member) -> None:
+        """Let the first in the queue lead, and wake whoever waits for a result."""
         with self._lock:
-            group = take_group(self._queue)
-            self._led = bool(group)
-            if group:
-                group[0].group = group
-        if group:
-            group[0].wake()
+            if self._leader is member:
+                self._leader = self._queue[0] if self._queue else None
+            leader = self._leader
+        if leader is not None:
+            leader.wake()
+        for follower in member.group[1:]:
+            follower.wake()
+
+    def _leave(self, member: _Member) -> None:
+        """As if it had never come, at whatever step it failed; those it was to write for go on alone, or got an error.
+
+        What another thread is writing for it stays written.
+        """
+        with self._lock:
+            gone = [member, *member.group]
+            self._queue[:] = [one for one in self._queue if one not in gone]
+        self._hand_over(member)
 
     def _append_alone(self, append: EncodedAppend) -> AppendResult:
         with self._pool.connection() as conn:

@@ -40,7 +40,7 @@ def append_combined(statements: Statements, appends: Sequence[EncodedAppend]) ->
 
     Args:
         statements: The statements of the schema.
-        appends: What `take_group` found to go together.
+        appends: What `next_group` found to go together.
 
     Returns:
         Where each landed, in the order given; None for those that were left out, because the expected version does not
@@ -58,8 +58,8 @@ def is_combinable(append: EncodedAppend) -> bool:
     return append.created_at is None and 0 < append.size < MOST_EVENTS and append.payload < MOST_BYTES
 
 
-def take_group(queue: list[Member]) -> list[Member]:
-    """Remove those from a queue that go into the next statement, and return them; none only from an empty queue.
+def next_group(queue: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+    """Return those of a queue that go into the next statement, none only of an empty queue; and those left in it.
 
     Whoever waits longest goes first. Who appends to the same stream as somebody before, and minds its version, waits
     for another turn, and so does everybody behind it on that stream.
@@ -82,8 +82,7 @@ def take_group(queue: list[Member]) -> list[Member]:
         else:
             left.append(member)
             held_back.add(name)
-    queue[:] = left
-    return group
+    return group, left
 
 
 def interrupted() -> StoreUnavailable:

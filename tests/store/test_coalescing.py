@@ -6,6 +6,8 @@ for it; so a test knows who goes together.
 
 from __future__ import annotations
 
+import itertools
+import linecache
 import os
 import signal
 import sys
@@ -33,6 +35,7 @@ from eventstore.store import (
     StreamDeleted,
     StreamExists,
     WrongExpectedVersion,
+    coalescing,
 )
 from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
@@ -396,3 +399,63 @@ def test_a_child_forked_while_somebody_leads_is_refused(event_store: EventStore,
                 os._exit(0)
         _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+class _Interrupted(BaseException):
+    """What a handler of a signal may raise."""
+
+
+def interrupt_at(step: int, work: Callable[[], object]) -> bool:
+    """Call something, and raise when it comes to the nth line within `coalescing.py`; False where it never does."""
+    steps = itertools.count(1)
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename != coalescing.__file__:
+            return None
+        # Python lets no signal in between a lock and the block that frees it; raised there, this one would come in.
+        is_lock = linecache.getline(coalescing.__file__, frame.f_lineno).strip().startswith("with self._lock")
+        if event == "line" and not is_lock and next(steps) == step:
+            raise _Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except _Interrupted:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_an_interruption_at_any_line_keeps_nobody_waiting(database_url: str, schema: str) -> None:
+    outcomes: list[object] = []
+
+    def append(store: EventStore, name: str) -> None:
+        for number in range(4):
+            try:
+                outcomes.append(store.append_to_stream(name, "any_version", events(number)))
+            except StoreUnavailable as error:
+                outcomes.append(error)
+
+    for step in itertools.count(1):
+        with EventStore(database_url, schema=schema) as store:
+            store.stream_heads(["$all"])
+            # Not of a pool, which would wait for those that hang.
+            others = [threading.Thread(target=append, args=(store, f"s-{n}"), daemon=True) for n in range(3)]
+            for other in others:
+                other.start()
+            was_interrupted = interrupt_at(step, lambda store=store: append(store, "main"))
+            for other in others:
+                other.join(10)
+            assert not any(other.is_alive() for other in others), f"interrupted at step {step}"
+            store.append_to_stream("main", "any_version", events("after"))
+        if not was_interrupted:
+            break
+    assert step > 40
+    with EventStore(database_url, schema=schema) as store:
+        placed = [event.event_number for event in store.stream_all_forward()]
+    assert placed == list(range(1, len(placed) + 1))
+    known = [one.position for one in outcomes if isinstance(one, AppendResult)]
+    assert len(set(known)) == len(known)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eventstore.store import EventData, JsonSerializer
 from eventstore.store.append import EncodedAppend, encode_append
-from eventstore.store.combined_append import MOST_BYTES, MOST_EVENTS, is_combinable, take_group
+from eventstore.store.combined_append import MOST_BYTES, MOST_EVENTS, is_combinable, next_group
 
 EVENT = EventData("E", 1)
 OWN_WORDS = ("any_version", "stream_exists")
@@ -29,7 +29,8 @@ def waiting(*appends: tuple[str, Any, int]) -> list[Waiting]:
 
 
 def taken(queue: list[Waiting]) -> list[int]:
-    return [member.number for member in take_group(queue)]
+    group, queue[:] = next_group(queue)
+    return [member.number for member in group]
 
 
 def test_nobody_goes_alone_who_can_go_together() -> None:
