@@ -44,7 +44,11 @@ _KEEPALIVE = {
 
 # For sessions that run the store's statements only. These take the locks they need and see what was committed while
 # they waited; under a stricter default, writers to the row of $all would undo each other instead of waiting.
-_FOR_STATEMENTS = {"enable_seqscan": "off", "default_transaction_isolation": "read committed"}
+_FOR_STATEMENTS = {
+    "enable_seqscan": "off",
+    "default_transaction_isolation": "read committed",
+    "standard_conforming_strings": "on",
+}
 
 _LIBPQ = frozenset(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())
 _SETTING = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)

@@ -20,7 +20,10 @@ from eventstore.store import (
     run,
 )
 from eventstore.store import subscriptions as operations
+from eventstore.store.filters import EventFilter
 from eventstore.store.migrations import migrations
+from eventstore.store.read import read_page
+from eventstore.tests.support.database import fresh_schema
 from eventstore.tests.support.events import events
 from eventstore.tests.support.threads import together
 
@@ -55,6 +58,20 @@ def test_values_do_not_depend_on_settings(strange_url: str, schema: str, conn: C
         before, after = conn.execute("select now() - interval '1 hour', now()").fetchone() or ()
         assert before <= store.stream_info("a").created_at <= after
         assert [one.migrated_at is not None and before <= one.migrated_at for one in migrations(own, schema)] == [True]
+
+
+def test_a_backslash_is_an_ordinary_character(
+    strange_url: str, schema: str, database_url: str, conn: Connection
+) -> None:
+    role = sql.Identifier(f"strange_{schema}")
+    conn.execute(sql.SQL("alter role {} set standard_conforming_strings = off").format(role))
+    with fresh_schema(database_url, name=f"back\\{schema}") as name, EventStore(strange_url, schema=name) as store:
+        created = run(conn, operations.create_subscription(Statements(name), "$all", "n"))
+        assert [lag.subscription_id for lag in store.subscription_lags()] == [created.subscription_id]
+        store.append_to_stream("a", 0, events({"nul": "\0", "kind": "x"}))
+        with store.open_session("test") as session:
+            filtered = read_page(Statements(name), "$all", 0, 10, filter=EventFilter.of(data_equals={"kind": "x"}))
+            assert [row[0] for row in run(session, filtered).rows] == [1]
 
 
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
