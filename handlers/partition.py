@@ -36,9 +36,18 @@ def path_function(path: str) -> KeyFunction:
         value: Any = getattr(event, root)
         for name in names:
             value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-        return value if isinstance(value, Hashable) else repr(value)
+        return value if _is_hashable(value) else repr(value)
 
     return key
+
+
+def _is_hashable(value: object) -> bool:
+    # A tuple is of a hashable type, and has no hash where it holds a list.
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def key_function(

@@ -154,3 +154,10 @@ def test_an_event_that_cannot_be_decoded_has_a_partition_of_its_own() -> None:
     assert halt is None
     keys = [entry.key for entry in entries]
     assert keys[0] == keys[2] != keys[1] == 7
+
+
+def test_a_tuple_that_holds_a_list_is_a_key_like_the_list() -> None:
+    key = key_function("data.pair", refuse)
+    assert key is not None
+    assert key(event({"pair": ("a", [1])})) == "('a', [1])"
+    assert key(event({"pair": ("a", 1)})) == ("a", 1)
