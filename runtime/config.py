@@ -74,7 +74,11 @@ with warnings.catch_warnings():
             description="Most connections that a command such as `append` or `read` opens. The processes of a node "
             "have one or two each, whatever this says.",
         )
-        timeout: Seconds = Field(default=15.0, description="Longest time for one statement, in seconds.")
+        timeout: Seconds = Field(
+            default=15.0,
+            description="Longest time for one statement, in seconds. A transactional worker that gets no answer for "
+            "one and a half times as long, and a second, takes its connection for dead and starts afresh.",
+        )
         column_data_type: Literal["bytea", "jsonb"] = Field(
             default="bytea",
             description="Column type of event data. Only `eventstore-runtime init` uses it, to create the tables.",

@@ -9,7 +9,7 @@ import psycopg
 from ..store.async_connection import AsyncConnection, aconnect
 from ..store.connection import connect
 from ..store.sessions import open_session
-from .plan import NodePlan
+from .plan import NodePlan, StorePlan
 
 
 def connect_to(
@@ -21,7 +21,8 @@ def connect_to(
         plan: The node's plan.
         role: What the connection is for; `pg_stat_activity` shows it with the node's name.
         session: True for LISTEN and advisory locks, which must not go through a transaction-mode pooler.
-        for_handlers: True where user code runs statements of its own, whose plans are none of our business.
+        for_handlers: True where user code runs statements of its own, whose plans are none of our business, and where
+            no heartbeat ends the wait for an answer that never comes.
 
     Raises:
         ConfigurationError: A session leads through a pooler in transaction mode.
@@ -43,6 +44,7 @@ def connect_to(
         connect_timeout=store.connect_timeout,
         prefer_indexes=not for_handlers,
         prepare_threshold=store.prepare_threshold,
+        answer_timeout=_answer_timeout(store) if for_handlers else None,
     )
 
 
@@ -55,4 +57,10 @@ async def aconnect_to(plan: NodePlan, role: str) -> AsyncConnection:
         timeout=store.timeout,
         connect_timeout=store.connect_timeout,
         prepare_threshold=store.prepare_threshold,
+        answer_timeout=_answer_timeout(store),
     )
+
+
+def _answer_timeout(store: StorePlan) -> float:
+    """Half as long again as a statement may take, and a second: a server that is there has cancelled it by then."""
+    return 1.5 * store.timeout + 1

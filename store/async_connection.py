@@ -10,8 +10,10 @@ from functools import partial
 from typing import Any, Self
 
 import psycopg
+from psycopg.abc import RV, PQGen
 from psycopg.rows import tuple_row
 
+from .answers import within
 from .connection import BEGIN, awaits_transaction, connection_arguments, pack_arrays, refuses_options, translated
 from .operation import Operation, Query, Result
 from .rows import Row
@@ -24,6 +26,9 @@ AsyncConnection = psycopg.AsyncConnection[Any]
 class AsyncStoreConnection(psycopg.AsyncConnection[Any]):
     """The twin of `StoreConnection`."""
 
+    answer_timeout: float | None = None
+    """Seconds after which an answer that does not come closes the connection; None for never."""
+
     @classmethod
     async def connect(cls, conninfo: str = "", *, plain_options: str | int | None = "", **kwargs: Any) -> Self:
         """Connect like psycopg, if need be with nothing in `options` but what the URL itself says."""
@@ -34,6 +39,12 @@ class AsyncStoreConnection(psycopg.AsyncConnection[Any]):
                 raise
         return await super().connect(conninfo, **{**kwargs, "options": plain_options})
 
+    async def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
+        """Wait like psycopg, but for no longer than `answer_timeout`."""
+        if self.answer_timeout is not None:
+            gen = within(self.answer_timeout, gen, self.pgconn)
+        return await super().wait(gen, *args, **kwargs)
+
 
 async def aconnect(
     url: str,
@@ -43,6 +54,7 @@ async def aconnect(
     connect_timeout: float = 10.0,
     prefer_indexes: bool = False,
     prepare_threshold: int | None = 5,
+    answer_timeout: float | None = None,
     parameters: Mapping[str, str | int] | None = None,
 ) -> AsyncConnection:
     """Open an autocommit connection to a writable server; arguments and errors as for `connection.connect`."""
@@ -55,7 +67,9 @@ async def aconnect(
         parameters=parameters,
     )
     with translated():
-        return await AsyncStoreConnection.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
+        conn = await AsyncStoreConnection.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
+    conn.answer_timeout = answer_timeout
+    return conn
 
 
 async def arun(conn: AsyncConnection, operation: Operation[Result]) -> Result:

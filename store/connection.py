@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any, Self
 
 import psycopg
-from psycopg.abc import AdaptContext
+from psycopg.abc import RV, AdaptContext, PQGen
 from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import tuple_row
 
+from .answers import within
 from .arrays import Array
 from .errors import ConfigurationError
 from .operation import Operation, Query, Result
@@ -33,13 +34,20 @@ BEGIN = Query("select 1")
 #: A psycopg connection as the store opens it; any psycopg connection can be passed in.
 Connection = psycopg.Connection[Any]
 
-# A dead peer is noticed in about half a minute, also when nothing is being sent.
+# A dead peer is noticed within half a minute, also when nothing is being sent.
 _KEEPALIVE = {
     "keepalives": 1,
-    "keepalives_idle": 15,
+    "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
+    "tcp_user_timeout": 25_000,
+}
+# By the server as well, whose own default is two hours: so long would it keep a vanished client's locks.
+_SERVERS_KEEPALIVE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25000",
 }
 
 # For sessions that run the store's statements only. These take the locks they need and see what was committed while
@@ -57,6 +65,9 @@ _SETTING = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 class StoreConnection(psycopg.Connection[Any]):
     """A connection that goes without the settings chosen here where a pooler refuses start-up `options`."""
 
+    answer_timeout: float | None = None
+    """Seconds after which an answer that does not come closes the connection; None for never."""
+
     @classmethod
     def connect(cls, conninfo: str = "", *, plain_options: str | int | None = "", **kwargs: Any) -> Self:
         """Connect like psycopg, if need be with nothing in `options` but what the URL itself says."""
@@ -66,6 +77,12 @@ class StoreConnection(psycopg.Connection[Any]):
             if not refuses_options(error):
                 raise
         return super().connect(conninfo, **{**kwargs, "options": plain_options})
+
+    def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
+        """Wait like psycopg, but for no longer than `answer_timeout`."""
+        if self.answer_timeout is not None:
+            gen = within(self.answer_timeout, gen, self.pgconn)
+        return super().wait(gen, *args, **kwargs)
 
 
 def connect(
@@ -77,6 +94,7 @@ def connect(
     idle_in_transaction_timeout: float | None = None,
     prefer_indexes: bool = False,
     prepare_threshold: int | None = 5,
+    answer_timeout: float | None = None,
     parameters: Mapping[str, str | int] | None = None,
 ) -> Connection:
     """Open an autocommit connection to a writable server.
@@ -95,6 +113,8 @@ def connect(
             the database's default. For sessions that run the store's statements only: a plan made while a table was
             small is kept while it grows, and would scan it for every event.
         prepare_threshold: Runs of a statement before it is prepared on the server, None for never.
+        answer_timeout: Seconds after which an answer that does not come closes the connection, with a
+            `psycopg.OperationalError`; None for never. More than `timeout`, within which a server answers.
         parameters: Further parameters of libpq and settings of the server, by name; they win over the URL.
 
     Raises:
@@ -111,7 +131,9 @@ def connect(
         parameters=parameters,
     )
     with translated():
-        return StoreConnection.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
+        conn = StoreConnection.connect(**arguments, autocommit=True, prepare_threshold=prepare_threshold)
+    conn.answer_timeout = answer_timeout
+    return conn
 
 
 def connection_arguments(
@@ -162,7 +184,8 @@ def session_settings(
     """Return the server's settings that are chosen here; the arguments mean the same as for `connect`."""
     limits = {"statement_timeout": timeout, "idle_in_transaction_session_timeout": idle_in_transaction_timeout}
     settings = {name: str(math.ceil(value * 1000)) for name, value in limits.items() if value is not None}
-    return {**settings, **_FOR_STATEMENTS} if prefer_indexes else settings
+    own = _FOR_STATEMENTS if prefer_indexes else {}
+    return {**_SERVERS_KEEPALIVE, **settings, **own}
 
 
 def refuses_options(error: psycopg.Error) -> bool:

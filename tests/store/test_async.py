@@ -177,6 +177,19 @@ def test_a_synchronous_connection_is_refused(conn: Connection, play: Callable[..
     play(scenario)
 
 
+def test_an_answer_that_does_not_come_closes_the_connection(database_url: str) -> None:
+    async def ask() -> None:
+        async with await aconnect(database_url, timeout=None, answer_timeout=0.3) as conn:
+            await conn.execute("select pg_sleep(0.2)")
+            assert not conn.broken
+            with pytest.raises(psycopg.OperationalError, match=r"no answer came within 0\.3 s"):
+                async with conn.transaction():
+                    await conn.execute("select pg_sleep(5)")
+            assert conn.broken
+
+    asyncio.run(ask())
+
+
 def test_an_error_is_thrown_into_the_operation(database_url: str) -> None:
     def recover() -> Operation[str]:
         try:

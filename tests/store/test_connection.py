@@ -68,7 +68,10 @@ def test_what_the_url_says_wins(database_url: str) -> None:
 def test_a_dead_peer_is_noticed() -> None:
     arguments = connection_arguments("postgresql://db/shop?keepalives_idle=99", "store", connect_timeout=0.5)
     assert arguments["keepalives_idle"] == "99"
-    assert arguments["tcp_user_timeout"] == 30_000
+    assert arguments["tcp_user_timeout"] == 25_000
+    assert "-c tcp_keepalives_idle=10 " in arguments["options"]
+    given = connection_arguments("postgresql://db/shop?options=-c%20tcp_keepalives_idle%3D7", "store")["options"]
+    assert given.index("tcp_keepalives_idle=10") < given.index("tcp_keepalives_idle=7"), "the last one counts"
     assert arguments["target_session_attrs"] == "read-write"
     assert arguments["connect_timeout"] == 2
 
@@ -106,6 +109,15 @@ def test_a_statement_that_takes_too_long(database_url: str) -> None:
 
     with connect(database_url, timeout=0.05) as conn, pytest.raises(StoreUnavailable, match="in time"):
         run(conn, sleep())
+
+
+def test_an_answer_that_does_not_come_closes_the_connection(database_url: str) -> None:
+    with connect(database_url, timeout=None, answer_timeout=0.3) as conn:
+        conn.execute("select pg_sleep(0.2)")
+        assert not conn.broken
+        with pytest.raises(psycopg.OperationalError, match=r"no answer came within 0\.3 s"), conn.transaction():
+            conn.execute("select pg_sleep(5)")
+        assert conn.broken
 
 
 def test_an_error_is_thrown_into_the_operation(conn: Connection) -> None:

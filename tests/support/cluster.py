@@ -14,6 +14,7 @@ from eventstore.store import Connection, connect, embedded
 from eventstore.store.keeper import postmaster_pid
 
 from .database import temporary_home
+from .network import Network
 from .node import free_port
 
 PASSWORD = "c4nary-p4ssword"
@@ -23,15 +24,23 @@ _ACCESS = """
 local all all trust
 host replication all 127.0.0.1/32 trust
 host all all 127.0.0.1/32 scram-sha-256
+host all all 198.18.0.0/15 scram-sha-256
 """
-_SETTINGS = "fsync = off\nlisten_addresses = '127.0.0.1'\nmax_connections = 60\nlog_min_messages = fatal\n"
+_SETTINGS = "fsync = off\nlisten_addresses = '{host}'\nmax_connections = 60\nlog_min_messages = fatal\n"
 
 
 class Cluster:
-    """A server that may run or not. Connections over TCP need the role `runtime` and its password."""
+    """A server that may run or not. Connections over TCP need the role `runtime` and its password.
 
-    def __init__(self, data: Path) -> None:
+    Args:
+        data: Its directory.
+        network: The network in which it runs, None for this machine's.
+    """
+
+    def __init__(self, data: Path, network: Network | None = None) -> None:
         self.data = data
+        self.network = network
+        self.host = network.there if network else "127.0.0.1"
         self.port = free_port()
         self._pgserver = embedded._cluster(embedded._pgserver(), data)
 
@@ -42,14 +51,14 @@ class Cluster:
 
     def url(self, port: int | None = None) -> str:
         """As the role `runtime` with its password, over TCP; by way of another port where one is given."""
-        return f"postgresql://runtime:{PASSWORD}@127.0.0.1:{port or self.port}/postgres?sslmode=disable"
+        return f"postgresql://runtime:{PASSWORD}@{self.host}:{port or self.port}/postgres?sslmode=disable"
 
     def create(self) -> None:
         """Makes the data directory."""
         self._pgserver.ensure_pgdata_inited()
         self._write("pg_hba.conf", _ACCESS)
         with (self.data / "postgresql.conf").open("a") as settings:
-            settings.write(_SETTINGS)
+            settings.write(_SETTINGS.format(host=self.host))
 
     def _write(self, name: str, text: str) -> None:
         (self.data / name).write_text(text)
@@ -81,22 +90,26 @@ class Cluster:
         return postmaster_pid(self.data) is not None
 
     def _command(self, name: str, *arguments: str) -> None:
-        user = self._pgserver.system_user
+        user: str | None = self._pgserver.system_user
         folder = self.data if self.data.exists() else self.data.parent
         # Into a file: the server inherits the output, so a pipe would never end.
         with tempfile.TemporaryFile("w+") as output:
             command = [str(self._pgserver.bin_path / name), *arguments]
+            if self.network is not None and user is not None:
+                # Only root may enter a network, and only another user may run a server.
+                command = [*self.network.command, "setpriv", f"--reuid={user}", "--clear-groups", *command]
+                user = None
             done = subprocess.run(command, user=user, cwd=folder, stdout=output, stderr=output, timeout=60)
             output.seek(0)
             assert done.returncode == 0, output.read()
 
 
 @contextmanager
-def new_cluster() -> Iterator[Cluster]:
+def new_cluster(network: Network | None = None) -> Iterator[Cluster]:
     """Gives a running server with the role `runtime`, who owns the database; it is gone in the end."""
     with temporary_home() as home:
         home.mkdir()
-        cluster = Cluster(home / "data")
+        cluster = Cluster(home / "data", network)
         cluster.create()
         cluster.start()
         try:

@@ -20,7 +20,16 @@ _CHUNK = 64 * 1024
 
 
 class _Session:
-    """One client's connection, and the one to the server behind it."""
+    """One client's connection, and the one to the server behind it.
+
+    Attributes:
+        client: To the client.
+        server: To the server.
+        role: The client's application_name.
+        flows: Cleared while nothing comes through.
+        answers: False once nothing of the server's comes through any more.
+        cut: Whether the client is told so, once the server has answered.
+    """
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
@@ -28,6 +37,8 @@ class _Session:
         self.role = ""
         self.flows = asyncio.Event()
         self.flows.set()
+        self.answers = True
+        self.cut = False
 
 
 class Proxy:
@@ -37,12 +48,15 @@ class Proxy:
         port: Where it listens on 127.0.0.1.
         swallowing: While True, notifications of the server do not come through.
         refusing: While True, new connections are closed at once.
+        lost: The application_name of each session whose answer `lose_answer` has lost.
     """
 
     def __init__(self, server_port: int) -> None:
         self.port = 0
         self.swallowing = False
         self.refusing = False
+        self.lost: list[str] = []
+        self._losing: tuple[str, bytes, bool] | None = None
         self._server_port = server_port
         self._sessions: set[_Session] = set()
         self._stalling = False
@@ -68,6 +82,14 @@ class Proxy:
             How many there were.
         """
         return self._do(self._vanish, role)
+
+    def lose_answer(self, role: str, to: bytes, *, cut: bool) -> None:
+        """Loses the answer to the next message with these bytes, of a session whose role begins like this.
+
+        The server gets the message, and does what it says. Then the client's connection is reset where `cut`;
+        otherwise it looks alive, and is silent for ever.
+        """
+        self._losing = role, to, cut
 
     def _do(self, action: Callable[..., Result], *arguments: object) -> Result:
         async def call() -> Result:
@@ -123,6 +145,8 @@ class Proxy:
             if not session.role and b"application_name\0" in chunk:
                 session.role = chunk.partition(b"application_name\0")[2].partition(b"\0")[0].decode()
             await session.flows.wait()
+            if self._losing is not None and f" {self._losing[0]}" in session.role and self._losing[1] in chunk:
+                session.answers, session.cut, self._losing = False, self._losing[2], None
             writer.write(chunk)
             await writer.drain()
         writer.close()
@@ -138,6 +162,12 @@ class Proxy:
                 break
             await session.flows.wait()
             if kind == b"A" and self.swallowing:
+                continue
+            if not session.answers:
+                if kind == b"Z":  # ready for the next message: the server has done what it was told
+                    self.lost.append(session.role)
+                    if session.cut:
+                        session.client.transport.abort()
                 continue
             writer.write(kind + header + body)
             await writer.drain()

@@ -93,11 +93,11 @@ class Site:
         with self.admin() as conn:
             return [row[0] for row in conn.execute(_TERMINATE, (f"eventstore-runtime {role} @%",)).fetchall()]
 
-    def backends(self, role: str) -> list[int]:
-        """The pids of the node's sessions of a role."""
-        query = "select pid from pg_stat_activity where application_name like %s"
+    def backends(self, role: str, state: str = "%") -> list[int]:
+        """The pids of the node's sessions of a role, in a state that the server knows."""
+        query = "select pid from pg_stat_activity where application_name like %s and state like %s"
         with self.admin() as conn:
-            return [row[0] for row in conn.execute(query, (f"eventstore-runtime {role} @%",)).fetchall()]
+            return [row[0] for row in conn.execute(query, (f"eventstore-runtime {role} @%", state)).fetchall()]
 
     def restarts(self) -> dict[str, int]:
         """Restarts of each process."""
