@@ -10,12 +10,12 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         minimum: Seconds before the first restart (default 0.1); doubles for each further one.
-        maximum: Longest wait in seconds (default 30).
+        maximum: Longest wait in seconds (default 20).
         jitter: Share of the wait, 0 to 1, that a random number may take away (default 0.2).
     """
 
     minimum: float = 0.1
-    maximum: float = 30.0
+    maximum: float = 20.0
     jitter: float = 0.2
 
     def delay(self, failures: int, random: float) -> float:

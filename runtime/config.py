@@ -166,7 +166,11 @@ class RestartConfig(_Table):
     backoff_min: Seconds = Field(
         default=0.1, description="Wait before the first restart, in seconds; doubles for each further one."
     )
-    backoff_max: Seconds = Field(default=30.0, description="Longest wait before a restart, in seconds.")
+    backoff_max: Seconds = Field(
+        default=20.0,
+        description="Longest wait before a restart, in seconds. So long after an outage of the database, and the time "
+        "of a start, the node is ready again at the latest.",
+    )
     reset_after: Seconds = Field(
         default=60.0, description="Time a process must live for its next wait to start small again, in seconds."
     )

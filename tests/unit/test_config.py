@@ -239,7 +239,7 @@ def test_wrong_tables_say_how_to_write_them(tmp_path: Path, text: str, expected:
     [
         (
             "[restart]\nbackoff_min = 40\n",
-            "line 2: [restart] backoff_min = 40.0 is more than backoff_max = 30.0; lower the first or raise the second",
+            "line 2: [restart] backoff_min = 40.0 is more than backoff_max = 20.0; lower the first or raise the second",
         ),
         (
             "[restart]\nbackoff_max = 0.01\n",
