@@ -1,7 +1,8 @@
 """The commands that steer subscriptions while nodes run: pause, resume, reset, skip, restart, and parked events.
 
 Each stores what is wanted in one transaction and announces it; whoever owns the subscription does it, now or when it is
-back. Options in, one operation, one line or a table out. `cli.py` adds them to the command line.
+back. `delete` is for what no node runs. Options in, one operation, one line or a table out. `cli.py` adds them to the
+command line.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..store.read import page_stream
 from ..store.schema import check
 from ..store.serializer import JsonSerializer
 from ..store.sql import Statements
+from ..store.subscriptions import subscription_lags
 from ..store.types import SubscriptionRecord
 from . import commands
 from .cli_options import SUBSCRIPTIONS, ConfigOption, JsonOption, positive_number, whole_number
@@ -85,6 +87,7 @@ def add_commands(app: typer.Typer, open_connection: Open) -> None:
     """
     _add_pause_and_resume(app, open_connection)
     _add_moves(app, open_connection)
+    _add_delete(app, open_connection)
     parked = typer.Typer(help="See parked events, and have them handled again or discarded.", no_args_is_help=True)
     _add_parked_views(parked, open_connection)
     _add_parked_decisions(parked, open_connection)
@@ -182,6 +185,39 @@ def _add_moves(app: typer.Typer, open_connection: Open) -> None:
             record = chosen.record
             target = chosen.change(lambda statements: control.skip(statements, record, event))
         _say({"skipped": target, "subscription": subscription}, f"skips event {target:,}", subscription, as_json)
+
+
+def _add_delete(app: typer.Typer, open_connection: Open) -> None:
+    @app.command(rich_help_panel=SUBSCRIPTIONS, epilog="Example: eventstore-runtime delete revenue")
+    def delete(
+        context: typer.Context,
+        subscription: SubscriptionArgument,
+        stream: StreamOption = None,
+        force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+        config: ConfigOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Delete a subscription that no node runs any more, with its checkpoint and its parked events."""
+        with _chosen(open_connection, config or context.obj, subscription, stream) as chosen:
+            record = chosen.record
+            if not force:
+                typer.confirm(
+                    f"Delete subscription {subscription!r} of stream {record.stream_uuid!r}, "
+                    f"which is at event {record.last_seen or 0:,}?",
+                    abort=True,
+                )
+            if not chosen.change(lambda statements: control.delete_unowned(statements, record.subscription_id)):
+                raise ConfigurationError(
+                    f"subscription {subscription!r} is being run by {_owner(chosen)}; take it out of the configuration "
+                    "there, and reload or stop that node first"
+                )
+        _say({"deleted": subscription}, "is deleted", subscription, as_json)
+
+
+def _owner(chosen: Chosen) -> str:
+    lags = chosen.read(subscription_lags)
+    node = next((lag.node for lag in lags if lag.subscription_id == chosen.record.subscription_id), None)
+    return f"node {node!r}" if node else "somebody else"
 
 
 def _add_parked_views(parked: typer.Typer, open_connection: Open) -> None:

@@ -69,6 +69,16 @@ def steer(
     return (yield from operation(statements, record))
 
 
+def delete_unowned(statements: Statements, subscription_id: int) -> Operation[bool]:
+    """Delete a subscription that no node owns, with its checkpoint and all that the runtime holds for it.
+
+    Returns:
+        False where some node holds its lock, or it is gone already; nothing is deleted then.
+    """
+    rows = yield Query(statements["delete_unowned_subscription"], (subscription_id,))
+    return bool(rows)
+
+
 def pause(statements: Statements, subscription_id: int) -> Operation[bool]:
     """Pause a subscription: what is in flight is finished and checkpointed, nothing more is delivered.
 

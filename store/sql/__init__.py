@@ -26,6 +26,7 @@ NAMES = (
     "decide_parked_events",
     "delete_snapshot",
     "delete_subscription",
+    "delete_unowned_subscription",
     "done_events",
     "drop",
     "due_parked_events",

@@ -194,10 +194,33 @@ def test_restart_begins_anew(project: Project, event_store: EventStore) -> None:
     assert numbers(project) == [1, 2]
 
 
+def test_a_subscription_is_deleted_once_no_node_runs_it(project: Project, event_store: EventStore) -> None:
+    prepare(project)
+    append(event_store, 1, 2)
+    node = project.start()
+    node.until_idle("s", at=2)
+    owner = node.status()["node"]
+    complaint = steer(project, "delete", "s", "--force", code=2)
+    assert f"subscription 's' is being run by node {owner!r}; take it out of the configuration" in complaint
+    append(event_store, 3)
+    node.until_idle("s", at=3)
+    assert node.terminate() == 0
+    asked = command("delete", "s", cwd=project.folder, stdin="n\n")
+    assert "Delete subscription 's' of stream '$all', which is at event 3?" in asked.stdout
+    assert asked.returncode == 1
+    assert [one.subscription_name for one in event_store.subscriptions()] == ["s"]
+    assert steer(project, "delete", "s", "--force") == {"deleted": "s"}
+    assert not event_store.subscriptions()
+    again = project.start()
+    again.until_idle("s", at=3)
+    assert numbers(project) == [1, 1, 2, 2, 3, 3], "declared again, it begins anew"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("pause", "t"), "subscription 't'"),
+        (("delete", "t"), "subscription 't'"),
         (("reset", "s"), "give either --to N or --since TIME"),
         (("reset", "s", "--to", "1", "--since", "2026-01-01T00:00:00Z"), "give either --to N or --since TIME"),
         (("reset", "s", "--to", "9"), "give a number from 0 to 2"),
