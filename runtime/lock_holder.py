@@ -137,7 +137,8 @@ class LockHolder(Actor):
         channel = self._listener
         if channel is None:
             return
-        wanted: list[Lock] = []
+        # Each lock once, however often it is asked for: every grant is a new epoch, for which all workers start afresh.
+        wanted: dict[str, Lock] = {}
         for message in channel.receive():
             match message:
                 case SaveCheckpoint():
@@ -146,18 +147,19 @@ class LockHolder(Actor):
                     self._store(message)
                 case Recheck():
                     self._recheck()
-                case Acquire():
-                    wanted.append(self._want(message))
+                case Acquire(subscription=name):
+                    wanted[name] = self._want(message)
                 case TryNow():
                     self._tries = 0
-                    wanted += [lock for lock in self._locks.values() if not lock.held]
+                    wanted |= {name: lock for name, lock in self._locks.items() if not lock.held}
                 case Release(subscription=name):
+                    wanted.pop(name, None)
                     lock = self._locks.pop(name, None)
                     if lock is not None and lock.held:
                         run(self._session, release_owners(self._statements, {lock.subscription_id: lock.epoch}))
                         self._release([lock])
         if wanted:
-            self._try(wanted)
+            self._try(list(wanted.values()))
         if channel.closed:
             self._leave_listener()
 
