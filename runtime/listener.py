@@ -360,6 +360,10 @@ class Listener(Actor):
         """Reads a page without waiting for it; the answer may come before this returns."""
         self._reading.read_soon(request)
 
+    def forget_pages(self) -> None:
+        """Reads nothing from memory that was read before now."""
+        self._reading.pages.forget()
+
     def head_of(self, stream: str) -> int | None:
         """The newest event number of a stream, as the database has it now."""
         return self._reading.run(stream_heads(self._statements, [stream])).get(stream)

@@ -98,6 +98,11 @@ class PageReader:
         self.reads = 0
         self.events_read = 0
 
+    def forget(self) -> None:
+        """Drops all pages: what was deleted since they were read must not be found in them."""
+        self._pages.clear()
+        self._bytes = 0
+
     def share(self, shared: Collection[Selection]) -> None:
         """Changes what several subscriptions follow."""
         self._shared = shared

@@ -68,6 +68,10 @@ class Surroundings(Protocol):
         """Reads a page without waiting for it; the answer may come before this returns."""
         ...
 
+    def forget_pages(self) -> None:
+        """Reads nothing from memory that was read before now."""
+        ...
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
         """Runs a callback once after so many seconds."""
         ...
@@ -154,6 +158,8 @@ class RunningSubscription:
             # nothing of what comes now.
             for subscriber in self._subscribers:
                 self._around.to_worker(subscriber, messages.Renew())
+            # A reset leads over events of long ago, some of which may have been deleted for good meanwhile.
+            self._around.forget_pages()
         self._subscription_id = message.subscription_id
         self._owner = ""
         self._terms = terms

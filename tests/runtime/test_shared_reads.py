@@ -32,3 +32,22 @@ def test_each_event_is_read_once_for_all(project: Project, event_store: EventSto
     assert node.status()["listener"]["reads"] - before < 60
     for name in names:
         assert sorted(int(line[0]) for line in calls(project, name)) == list(range(1, 2_021))
+
+
+def test_events_deleted_for_good_are_not_handled_again_from_memory(
+    project: Project, database_url: str, schema: str, event_store: EventStore
+) -> None:
+    project.handlers(HANDLERS)
+    project.configure(
+        "\n".join(f'[[subscriptions]]\nname = "{name}"\nhandler = "my_handlers:plain"\n' for name in ("s", "other"))
+    )
+    event_store.append_to_stream("personal", 0, events(1, 2, 3))
+    event_store.append_to_stream("b", 0, events(4))
+    node = project.start().until_ready()
+    node.until_idle("s", "other", at=4)
+    with EventStore(database_url, schema=schema, enable_hard_deletes=True) as store:
+        store.delete_stream("personal", "any_version", "hard")
+        store.reset_subscription("$all", "s", 0)
+    wait_until(lambda: [c for c in calls(project, "s") if c[1] == "b"][1:], "b is handled again", lambda: node.log)
+    node.until_idle("s", at=4)
+    assert sorted(int(line[0]) for line in calls(project, "s")) == [1, 2, 3, 4, 4]

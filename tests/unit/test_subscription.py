@@ -49,6 +49,9 @@ class Listener:
     def read_soon(self, request: Request) -> None:
         self.requests.append(request)
 
+    def forget_pages(self) -> None:
+        self.reader.forget()
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
         if seconds == 0:
             self.due.append(callback)
