@@ -30,6 +30,7 @@ from .loop import Loop
 from .messages import Attach, BootFailed, Broken, Heartbeat, PeerExited, Ready, Stop, ToChild
 from .plan import NodePlan
 from .restart import ExitCode
+from .wording import storable, told
 
 _PR_SET_PDEATHSIG = 1
 SHOW_STACKS = signal.SIGUSR1
@@ -152,15 +153,16 @@ def _run(build: Callable[[str, NodePlan, socket.socket], Actor], name: str, plan
         return actor.exit_code
     except FINAL_ERRORS as error:
         if actor is not None:
-            actor.control.send(BootFailed(str(error)))
+            actor.control.send(BootFailed(storable(str(error))))
         return ExitCode.BOOT_FAILED
     except StoreError as error:
         # Said by the supervisor, which knows how often it has said so already.
         _tell_why(actor, str(error))
         return ExitCode.FAILED
-    except Exception as error:
+    except BaseException as error:
+        # Also what user code calls `sys.exit` with: the exit codes have meanings of their own here.
         structlog.get_logger(process=name).exception("process_crashed")
-        _tell_why(actor, f"{type(error).__name__}: {error}")
+        _tell_why(actor, told(error))
         return ExitCode.FAILED
     finally:
         if actor is not None:
@@ -169,8 +171,7 @@ def _run(build: Callable[[str, NodePlan, socket.socket], Actor], name: str, plan
 
 def _tell_why(actor: Actor | None, reason: str) -> None:
     if actor is not None:
-        # A message is UTF-8; texts of the operating system may hold bytes that are not.
-        actor.control.send(Broken(reason.encode(errors="backslashreplace").decode()))
+        actor.control.send(Broken(storable(reason)))
 
 
 def ignore_signals() -> None:

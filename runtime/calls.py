@@ -6,7 +6,6 @@ processes, and no transaction: `execution.py` puts one around, where there is on
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import inf
@@ -28,8 +27,6 @@ from .watch import Watch
 
 _CHUNK = 256
 _LEFT_OUT: Any = object()
-FAILURES = (Exception, SystemExit, asyncio.CancelledError)
-"""What a handler may raise without harm to its worker."""
 
 
 class Calls(ABC):
@@ -142,7 +139,7 @@ class SingleCalls(Calls):
             outcome = self._call(subject, self._context((event,), number, delivered, session))
         except Outcome as raised:
             outcome = raised
-        except FAILURES as error:
+        except BaseException as error:
             if session is not None:
                 session.pass_on_trouble(error)
             return self._failed(number, delivered, error)
@@ -208,7 +205,7 @@ class BatchCalls(Calls):
                     subject = self._shape(event) if self._is_shaped else event
                 except Outcome as raised:
                     batch.failed, subject = verdict(number, raised), _LEFT_OUT
-                except FAILURES as error:
+                except BaseException as error:
                     batch.failed, subject = self._failed(number, delivered, error), _LEFT_OUT
                 if batch.failed is not None:
                     return batch
@@ -225,7 +222,7 @@ class BatchCalls(Calls):
             outcome = self._call(batch.subjects, context)
         except Outcome as raised:
             outcome = raised
-        except FAILURES as error:
+        except BaseException as error:
             if session is not None:
                 session.pass_on_trouble(error)
             return error

@@ -7,6 +7,7 @@ from ..store.rows import Row
 from .partition_keys import RowKey
 from .reader import size_of
 from .routing import Entry, RoutingOptions, inputs
+from .wording import storable, told
 
 
 def entries_of(rows: list[Row], key: RowKey | None) -> tuple[list[Entry], inputs.Halt | None]:
@@ -18,9 +19,9 @@ def entries_of(rows: list[Row], key: RowKey | None) -> tuple[list[Entry], inputs
         try:
             found = key(row)
             hash(found)
-        except Exception as error:
-            reason = f"partition_by failed with {type(error).__name__}: {error}"
-            return entries, inputs.Halt(row[0], reason)
+        except BaseException as error:
+            # Whatever it raises is this subscription's, and must not end the process that serves all of them.
+            return entries, inputs.Halt(row[0], storable(f"partition_by failed with {told(error)}"))
         entries.append(Entry(row[0], found, row, size_of(row)))
     return entries, None
 

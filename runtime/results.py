@@ -11,6 +11,7 @@ from ..handlers.outcome import Ack, Park, Retry, Skip, Stop
 from ..store.rows import Row
 from .messages import Failed
 from .routing.inputs import Verdict
+from .wording import storable, told
 
 _MAY_RETURN = "it may return None, Ack, Retry, Skip, Park or Stop, and DoneUpTo where it takes batches"
 
@@ -82,10 +83,9 @@ def verdict(number: int, outcome: Any) -> Failed | None:
 
 def error_of(number: int, error: BaseException) -> Failed:
     """What an exception means for one event."""
-    return failure(number, "error", f"{type(error).__name__}: {error}")
+    return failure(number, "error", told(error))
 
 
 def failure(number: int, kind: Verdict, reason: str, after: float | None = None) -> Failed:
     """The message for an event that is not finished."""
-    # A message is UTF-8; texts of the operating system may hold bytes that are not.
-    return Failed(number, kind, reason.encode(errors="backslashreplace").decode(), after)
+    return Failed(number, kind, storable(reason), after)

@@ -20,7 +20,7 @@ from ..store.sql import Statements
 from .actor import Actor
 from .at_hand import AtHand
 from .buffer import Buffer
-from .calls import FAILURES, BatchCalls, Calls, SingleCalls
+from .calls import BatchCalls, Calls, SingleCalls
 from .channel import Channel
 from .database import aconnect_to, connect_to
 from .execution import Execution, PlainExecution, TransactionalExecution
@@ -110,7 +110,7 @@ class Worker(Actor):
         if self._handler is not None:
             try:
                 self._handler.stop()
-            except FAILURES:
+            except BaseException:
                 self.log.exception("handler_stop_failed")
 
     def close(self) -> None:

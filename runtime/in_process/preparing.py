@@ -16,6 +16,7 @@ from ...store.serializer import Serializer
 from ...store.subscriptions import start_bind
 from ...store.types import RecordedEvent, StartFrom
 from ..routing import Entry
+from ..wording import told
 from .options import Mapper, Selector, check_function
 
 Failure = SubscriptionHalted | DeserializationFailed
@@ -83,7 +84,7 @@ class Preparation:
             step = "mapper"
             payload = event if self.mapper is None else self.mapper(event)
         except Exception as error:
-            reason = f"{step} failed with {type(error).__name__}: {error}"
+            reason = f"{step} failed with {told(error)}"
             raise SubscriptionHalted(self.stream_uuid, self.name, event.event_number, reason) from error
         return Entry(event.event_number, key, payload)
 
