@@ -81,6 +81,7 @@ class Supervisor:
         self._children = {spec.name: Child(spec) for spec in self._specs()}
         self._observer = observer
         self._loop = Loop()
+        self._ending: set[str] = set()
         self._replanning = Replanning(self._loop, start_planning, self._apply)
         self._log = structlog.get_logger(process="supervisor")
         self._limiter = LogLimiter()
@@ -182,7 +183,9 @@ class Supervisor:
         self._log.info("reloaded", ended=list(difference.ended), begun=list(difference.begun))
         self.plan = difference.plan
         self._plan_bytes = self.plan.encode()
-        self._children["listener"].tell(Reconfigure(self._plan_bytes))
+        if self._children["listener"].alive:
+            self._children["listener"].tell(Reconfigure(self._plan_bytes))
+            self._ending.update(difference.ended)
         for child in list(self._children.values()):
             if child.spec.subscription in difference.ended:
                 child.leaving = True
@@ -192,17 +195,28 @@ class Supervisor:
             self._stop_leaving()
         for spec in self._specs():
             known = self._children.get(spec.name)
-            if known is None:
-                self._begin(spec)
-            elif not known.leaving:
+            if known is not None and not known.leaving:
                 known.spec = spec
                 if known.state == "failed":
                     # It could not run as it was; somebody may have mended that.
                     self._start(known)
+        self._begin_missing()
 
-    def _begin(self, spec: ChildSpec) -> None:
-        child = self._children[spec.name] = Child(spec)
-        self._start(child)
+    def _begin_missing(self) -> None:
+        """Starts what the plan holds and is not there, but no worker of a subscription that the listener still ends.
+
+        The listener would take it for a worker of that, and the one that follows would never hear of it.
+        """
+        for spec in self._specs():
+            if spec.name not in self._children and spec.subscription not in self._ending:
+                child = self._children[spec.name] = Child(spec)
+                self._start(child)
+
+    def _ended(self, subscription: str | None = None) -> None:
+        """The listener has ended a subscription of an older plan; without a name: is gone, and with it all of them."""
+        self._ending = set() if subscription is None else self._ending - {subscription}
+        self._stop_leaving(subscription)
+        self._begin_missing()
 
     def _stop_leaving(self, subscription: str | None = None) -> None:
         """Stops the workers of a subscription that has ended, or of all that end when nobody can say so any more."""
@@ -222,9 +236,7 @@ class Supervisor:
             child.timer.cancel()
         child.leaving = False
         del self._children[child.spec.name]
-        spec = next((spec for spec in self._specs() if spec.name == child.spec.name), None)
-        if spec is not None:
-            self._begin(spec)
+        self._begin_missing()
 
     # Children
 
@@ -298,7 +310,7 @@ class Supervisor:
                 case Drained():
                     self._log.info("drained")
                 case SubscriptionEnded(subscription=subscription):
-                    self._stop_leaving(subscription)
+                    self._ended(subscription)
         if child.control.closed:
             self._loop.remove_channel(child.control)
 
@@ -328,7 +340,7 @@ class Supervisor:
             self._replace(child)
             return
         if child.spec.role == "listener":
-            self._stop_leaving()
+            self._ended()
         self._follow_exit(child, exit_code, lifetime)
 
     def _follow_exit(self, child: Child, exit_code: int, lifetime: float) -> None:

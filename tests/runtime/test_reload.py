@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from eventstore.store import EventData, EventStore
@@ -21,11 +22,51 @@ def subscriptions(**wanted: tuple[str, int]) -> str:
     return "".join(ONE.format(name=name, handler=handler, concurrency=n) for name, (handler, n) in wanted.items())
 
 
+PATIENT = """
+    import os
+    import time
+    from pathlib import Path
+
+    GO = Path(__file__).with_name("go")
+    CALLS = Path(__file__).with_name("calls")
+    CALLS.mkdir(exist_ok=True)
+
+
+    def patient(event, context):
+        (CALLS / f"{context.subscription}.begun").write_text(str(os.getpid()))
+        while not GO.exists():
+            time.sleep(0.01)
+        with (CALLS / context.subscription).open("a") as file:
+            file.write(f"{event.event_number}\\n")
+"""
+
+
+def at_work(project: Project, event_store: EventStore, **wanted: tuple[str, int]) -> Node:
+    """A node whose subscriptions are in the middle of an event, until a file named "go" is there."""
+    project.handlers(PATIENT)
+    project.configure(subscriptions(**wanted))
+    event_store.append_to_stream("a", 0, [EventData("E", {})])
+    node = project.start().until_ready()
+    for name in wanted:
+        wait_until(lambda name=name: busy(project, name), f"{name} is at its event", lambda: node.log)
+    return node
+
+
+def busy(project: Project, name: str) -> int:
+    """The pid of the worker that is at the event; 0 while none is."""
+    file = project.folder / "calls" / f"{name}.begun"
+    return int(file.read_text() or 0) if file.exists() else 0
+
+
 def reload(node: Node, word: str) -> None:
     """Sends SIGHUP and waits until the log says what came of it, once more than before."""
     before = node.log.count(word)
     node.signal(signal.SIGHUP)
     wait_until(lambda: node.log.count(word) > before, f"the node says {word}", lambda: node.log)
+
+
+def restarts(node: Node) -> dict[str, int]:
+    return {child["name"]: child["restarts"] for child in node.status().get("children", ())}
 
 
 def handled(project: Project, name: str) -> list[int]:
@@ -83,3 +124,32 @@ def test_a_mistake_changes_nothing_and_is_said(project: Project, event_store: Ev
     project.configure(subscriptions(s=("plain", 1)), monitor="enabled = false")
     reload(node, "reload_needs_restart")
     assert node.status()["ready"]
+
+
+def test_workers_that_are_new_wait_for_the_end_of_what_was_before(project: Project, event_store: EventStore) -> None:
+    node = at_work(project, event_store, s=("patient", 1))
+    project.configure(subscriptions(s=("patient", 2)))
+    reload(node, "reloaded")
+    assert set(node.children()) == {"lock-holder", "listener", "monitor", "worker:s:0"}
+    (project.folder / "go").touch()
+    wait_until(lambda: node.subscription("s").get("workers") == 2, "both workers are there", lambda: node.log)
+    node.until_idle("s", at=1)
+    assert (project.folder / "calls" / "s").read_text() == "1\n"
+    assert node.terminate() == 0
+
+
+def test_a_worker_that_dies_while_its_subscription_ends_comes_back_for_the_next(
+    project: Project, event_store: EventStore
+) -> None:
+    node = at_work(project, event_store, s=("patient", 2))
+    before = node.children()
+    idle = next(name for name in ("worker:s:0", "worker:s:1") if before[name] != busy(project, "s"))
+    project.configure(subscriptions(s=("patient", 2)) + "buffer_size = 7\n")
+    reload(node, "reloaded")
+    os.kill(before[idle], signal.SIGKILL)
+    wait_until(lambda: idle not in node.children(), "it is gone", lambda: node.log)
+    (project.folder / "go").touch()
+    old = {before["worker:s:0"], before["worker:s:1"]}
+    wait_until(lambda: not old & set(node.children().values()), "the old workers are gone", lambda: node.log)
+    wait_until(lambda: node.subscription("s").get("workers") == 2, "both workers are there", lambda: node.log)
+    assert node.terminate() == 0
