@@ -230,7 +230,8 @@ class Listener(Actor):
         if self._lock_holder is not None:
             self.loop.remove_channel(self._lock_holder)
             self._lock_holder = None
-        for subscription in self._subscriptions.values():
+        # One that the plan does not hold any more goes from the list with that.
+        for subscription in list(self._subscriptions.values()):
             subscription.happened(inputs.Disowned())
 
     def _read_lock_holder(self) -> None:

@@ -153,3 +153,18 @@ def test_a_worker_that_dies_while_its_subscription_ends_comes_back_for_the_next(
     wait_until(lambda: not old & set(node.children().values()), "the old workers are gone", lambda: node.log)
     wait_until(lambda: node.subscription("s").get("workers") == 2, "both workers are there", lambda: node.log)
     assert node.terminate() == 0
+
+
+def test_a_lock_holder_that_dies_while_a_subscription_ends_harms_no_other(
+    project: Project, event_store: EventStore
+) -> None:
+    node = at_work(project, event_store, s=("patient", 1), other=("patient", 1))
+    project.configure(subscriptions(other=("patient", 1)))
+    reload(node, "reloaded")
+    os.kill(node.children()["lock-holder"], signal.SIGKILL)
+    wait_until(lambda: restarts(node)["lock-holder"] == 1, "the lock-holder comes back", lambda: node.log)
+    (project.folder / "go").touch()
+    node.until_idle("other", at=1)
+    assert restarts(node)["listener"] == 0
+    wait_until(lambda: "worker:s:0" not in node.children(), "the removed worker is gone", lambda: node.log)
+    assert node.terminate() == 0
