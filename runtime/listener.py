@@ -41,6 +41,7 @@ from .messages import (
     EventsParked,
     EventsUnparked,
     Granted,
+    Keep,
     LockHolderToListener,
     Message,
     OwnershipLost,
@@ -222,6 +223,7 @@ class Listener(Actor):
         self._lock_holder = Channel(channel_socket, LockHolderToListener)
         self.loop.add_channel(self._lock_holder, self._read_lock_holder)
         if not self._draining:
+            self.to_lock_holder(Keep(list(self._subscriptions)))
             for subscription in self._subscriptions.values():
                 subscription.acquire()
 

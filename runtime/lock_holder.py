@@ -52,6 +52,7 @@ from .messages import (
     EventsParked,
     EventsUnparked,
     Granted,
+    Keep,
     LockHolderToListener,
     OwnershipLost,
     ParkEvents,
@@ -149,15 +150,14 @@ class LockHolder(Actor):
                     self._recheck()
                 case Acquire(subscription=name):
                     wanted[name] = self._want(message)
+                case Keep(subscriptions=names):
+                    self._keep(names)
                 case TryNow():
                     self._tries = 0
                     wanted |= {name: lock for name, lock in self._locks.items() if not lock.held}
                 case Release(subscription=name):
                     wanted.pop(name, None)
-                    lock = self._locks.pop(name, None)
-                    if lock is not None and lock.held:
-                        run(self._session, release_owners(self._statements, {lock.subscription_id: lock.epoch}))
-                        self._release([lock])
+                    self._give_back(name)
         if wanted:
             self._try(list(wanted.values()))
         if channel.closed:
@@ -262,6 +262,17 @@ class LockHolder(Actor):
         standby = [lock for lock in self._locks.values() if not lock.held]
         if standby:
             self._try(standby)
+
+    def _give_back(self, name: str) -> None:
+        lock = self._locks.pop(name, None)
+        if lock is not None and lock.held:
+            run(self._session, release_owners(self._statements, {lock.subscription_id: lock.epoch}))
+            self._release([lock])
+
+    def _keep(self, names: list[str]) -> None:
+        """Gives back what a listener held that died before it could do so, and stops asking for the rest of its."""
+        others = [self._locks.pop(name) for name in self._locks.keys() - set(names)]
+        self._release([lock for lock in others if lock.held])
 
     def _release(self, locks: list[Lock]) -> None:
         if not locks:

@@ -119,6 +119,12 @@ class Acquire(Message, frozen=True):
     start_from: StartFrom
 
 
+class Keep(Message, frozen=True):
+    """All that a new listener runs: whatever else is held, or wanted, was of an older one; give it back."""
+
+    subscriptions: list[str]
+
+
 class SaveCheckpoint(Message, frozen=True):
     """Write a checkpoint; answered by `CheckpointSaved` or `OwnershipLost`."""
 
@@ -175,7 +181,7 @@ class TryNow(Message, frozen=True):
 
 
 ToLockHolder = (
-    Acquire | SaveCheckpoint | SaveAttempts | ParkEvents | UnparkEvents | SaveHalt | Recheck | Release | TryNow
+    Acquire | Keep | SaveCheckpoint | SaveAttempts | ParkEvents | UnparkEvents | SaveHalt | Recheck | Release | TryNow
 )
 
 # Lock-holder to listener

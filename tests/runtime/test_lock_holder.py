@@ -14,10 +14,12 @@ from eventstore.runtime.lock_holder import LockHolder
 from eventstore.runtime.messages import (
     Acquire,
     Granted,
+    Keep,
     LockHolderToListener,
     Message,
     Release,
     Standby,
+    TermsChanged,
     TryNow,
 )
 from eventstore.runtime.plan import NodePlan, StorePlan
@@ -52,12 +54,12 @@ class Conversation:
         self.holder.on_attach("listener", its, busy=False)
 
     def say(self, *messages: Message) -> list[Any]:
-        """Says it all at once, and hears what is answered."""
+        """Says it all at once, and hears what is answered; what a timer has it say of the terms is left out."""
         for message in messages:
             self.channel.send(message)
         for _ in range(5):
             self.holder.loop.turn(0)
-        return self.channel.receive()
+        return [answer for answer in self.channel.receive() if not isinstance(answer, TermsChanged)]
 
     def taken_elsewhere(self, *names: str) -> list[int]:
         """Has another node hold the locks of subscriptions."""
@@ -97,3 +99,23 @@ def test_a_lock_that_is_given_back_at_once_is_not_taken(talk: Conversation) -> N
     run(talk.other, unlock(talk.statements, numbers))
     assert talk.say(TryNow(), Release("a")) == []
     assert talk.can_be_taken_elsewhere(numbers[0])
+
+
+def test_a_new_listener_keeps_what_it_runs_and_nothing_else(talk: Conversation) -> None:
+    numbers = talk.taken_elsewhere("kept", "left", "wanted")
+    run(talk.other, unlock(talk.statements, numbers[:2]))
+    answers = talk.say(acquire("kept"), acquire("left"), acquire("wanted"))
+    assert [(type(answer), answer.subscription) for answer in answers] == [
+        (Granted, "kept"),
+        (Granted, "left"),
+        (Standby, "wanted"),
+    ]
+    talk.attach()
+    assert [(type(answer), answer.subscription) for answer in talk.say(Keep(["kept"]), acquire("kept"))] == [
+        (Granted, "kept")
+    ]
+    assert talk.can_be_taken_elsewhere(numbers[1])
+    assert not talk.can_be_taken_elsewhere(numbers[0])
+    run(talk.other, unlock(talk.statements, numbers[2:]))
+    assert talk.say(TryNow()) == []
+    assert talk.can_be_taken_elsewhere(numbers[2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from eventstore.runtime.in_process import subscribe_to_all_streams
 from eventstore.store import EventData, EventStore
 from eventstore.tests.support.node import Node, Project
 from eventstore.tests.support.recording import HANDLERS, calls
@@ -167,4 +168,19 @@ def test_a_lock_holder_that_dies_while_a_subscription_ends_harms_no_other(
     node.until_idle("other", at=1)
     assert restarts(node)["listener"] == 0
     wait_until(lambda: "worker:s:0" not in node.children(), "the removed worker is gone", lambda: node.log)
+    assert node.terminate() == 0
+
+
+def test_a_listener_that_dies_while_a_subscription_ends_keeps_no_lock_of_it(
+    project: Project, event_store: EventStore
+) -> None:
+    node = at_work(project, event_store, s=("patient", 1), other=("patient", 1))
+    project.configure(subscriptions(other=("patient", 1)))
+    reload(node, "reloaded")
+    os.kill(node.children()["listener"], signal.SIGKILL)
+    wait_until(lambda: restarts(node)["listener"] == 1, "the listener comes back", lambda: node.log)
+    (project.folder / "go").touch()
+    node.until_idle("other", at=1)
+    with subscribe_to_all_streams(event_store, "s") as subscription:
+        wait_until(lambda: subscription.subscribed, "its lock is free for others", lambda: node.log)
     assert node.terminate() == 0

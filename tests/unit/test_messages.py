@@ -43,6 +43,7 @@ EXAMPLES: list[Message] = [
     messages.Acquire("a", "account-1", 7),
     messages.SaveCheckpoint("a", 3, 2**62),
     messages.Release("a"),
+    messages.Keep(["a", "b"]),
     messages.TryNow(),
     messages.Granted("a", 1, 2, None, TERMS),
     messages.Granted(
