@@ -16,7 +16,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import multiprocess.forkserver
@@ -138,8 +138,11 @@ def child_main(
     # Where a process hangs is written before it is killed for it; works inside C code that holds the interpreter too.
     faulthandler.register(SHOW_STACKS, all_threads=True)
     setproctitle.setproctitle(f"eventstore-runtime: {plan.node} {name}")
-    # The exit code is set here, past atexit hooks and non-daemon threads of user code, which could hang.
-    code = _run(build, name, plan, control)
+    end_process(_run(build, name, plan, control))
+
+
+def end_process(code: ExitCode) -> NoReturn:
+    """Ends this process past atexit hooks and non-daemon threads of user code, which could hang."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -16,8 +16,9 @@ import msgspec
 from ..handlers.declaration import HandlerOptions
 from ..handlers.resolve import Subscription, extend_path, resolve
 from ..store.errors import ConfigurationError, EventStoreError
-from .actor import die_with_parent, ignore_signals
+from .actor import die_with_parent, end_process, ignore_signals
 from .channel import socket_pair
+from .restart import ExitCode
 from .serializers import load_serializer
 from .spawn import start_process
 
@@ -110,7 +111,7 @@ def inspector_main(request_bytes: bytes, answer_to: socket.socket) -> None:
     request = msgspec.msgpack.decode(request_bytes, type=_Request)
     extend_path(request.python_path)
     answer_to.sendall(msgspec.msgpack.encode(_inspect(request)))
-    answer_to.close()
+    end_process(ExitCode.OK)
 
 
 def _inspect(request: _Request) -> _Answer:

@@ -14,13 +14,14 @@ from pathlib import Path
 import msgspec
 
 from ..store.errors import ConfigurationError
-from .actor import die_with_parent, ignore_signals
+from .actor import die_with_parent, end_process, ignore_signals
 from .channel import socket_pair
 from .config import load_config
 from .inspector import declared_subscriptions
 from .launch import build_plan, declared_handlers
 from .plan import NodePlan, StorePlan
 from .replanning import PlanAnswer, Planning
+from .restart import ExitCode
 from .spawn import start_process
 
 
@@ -61,4 +62,4 @@ def planner_main(request_bytes: bytes, answer_to: socket.socket) -> None:
     except ConfigurationError as error:
         answer = PlanAnswer(problem=str(error))
     answer_to.sendall(msgspec.msgpack.encode(answer))
-    answer_to.close()
+    end_process(ExitCode.OK)

@@ -41,6 +41,13 @@ PATIENT = """
             file.write(f"{event.event_number}\\n")
 """
 
+# As clients of message brokers and of metrics do it; whoever ends in order waits for it.
+THREAD = """
+    import threading
+
+    threading.Thread(target=threading.Event().wait).start()
+"""
+
 
 def at_work(project: Project, event_store: EventStore, **wanted: tuple[str, int]) -> Node:
     """A node whose subscriptions are in the middle of an event, until a file named "go" is there."""
@@ -183,4 +190,17 @@ def test_a_listener_that_dies_while_a_subscription_ends_keeps_no_lock_of_it(
     node.until_idle("other", at=1)
     with subscribe_to_all_streams(event_store, "s") as subscription:
         wait_until(lambda: subscription.subscribed, "its lock is free for others", lambda: node.log)
+    assert node.terminate() == 0
+
+
+def test_a_module_that_starts_threads_holds_up_neither_start_nor_reload(
+    project: Project, event_store: EventStore
+) -> None:
+    project.handlers(HANDLERS + THREAD)
+    project.configure(subscriptions(s=("plain", 1)))
+    event_store.append_to_stream("a", 0, [EventData("E", {})])
+    node = project.start().until_ready()
+    project.configure(subscriptions(s=("plain", 1), added=("plain", 1)))
+    reload(node, "reloaded")
+    node.until_idle("s", "added", at=1)
     assert node.terminate() == 0
