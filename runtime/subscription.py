@@ -434,8 +434,12 @@ class RunningSubscription:
             retry_in=round(effect.seconds, 2),
             reason=effect.reason,
         )
-        number = effect.number
-        self._around.call_later(effect.seconds, lambda: self.happened(inputs.RetryDue(number)))
+        self._around.call_later(effect.seconds, partial(self._retry_due, effect.number, self.machine.epoch))
+
+    def _retry_due(self, number: int, epoch: int) -> None:
+        # One of an earlier ownership has nothing to say of an event that has failed again since.
+        if epoch == self.machine.epoch:
+            self.happened(inputs.RetryDue(number))
 
     # What it tells
 

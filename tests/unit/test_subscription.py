@@ -28,6 +28,8 @@ class Listener:
         self.due: list[Callable[[], None]] = []
         self.requests: list[Request] = []
         self.turns = Turns(self.call_later)
+        self.timers: list[Callable[[], None]] = []
+        self.delivered: list[int] = []
 
     def read_page(
         self,
@@ -53,8 +55,7 @@ class Listener:
         self.reader.forget()
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
-        if seconds == 0:
-            self.due.append(callback)
+        (self.due if seconds == 0 else self.timers).append(callback)
         return None
 
     def read_parked(self, subscription_id: int, limit: int) -> list[DueParked]:
@@ -63,7 +64,9 @@ class Listener:
     def head_of(self, stream: str) -> int | None:
         return 1_000_000
 
-    def to_worker(self, subscriber: Any, message: Any) -> None: ...
+    def to_worker(self, subscriber: Any, message: Any) -> None:
+        if isinstance(message, messages.Deliver):
+            self.delivered += [row[0] for row in message.rows]
 
     def to_lock_holder(self, message: Any) -> None: ...
 
@@ -114,3 +117,21 @@ def test_an_event_without_a_key_that_was_read_for_an_earlier_ownership_halts_not
     assert subscription.report().state == "catching_up"
     fresh.answer(page)
     assert subscription.report().reason == "halted at event 7: partition_by failed with LookupError: no key"
+
+
+def test_the_wait_for_a_retry_ends_with_the_ownership() -> None:
+    listener, worker = Listener(), ("worker:s:0", 1)
+    subscription = RunningSubscription(Subscription(name="s", handler="m:f"), None, listener)
+    page = Page([(7, "a", 1, "E", b"", b"", b"", b"{}", None, 0)], 7, complete=True)
+    subscription.from_worker(worker, messages.WorkerReady(1))
+    for epoch in (1, 2):
+        subscription.granted(messages.Granted("s", 1, epoch, 6, TERMS))
+        listener.requests.pop().answer(page)
+        subscription.from_worker(worker, messages.Failed(7, "error", "it failed", None))
+        subscription.stored(messages.AttemptsSaved("s", epoch, [7]))
+    stale, fresh = listener.timers
+    assert listener.delivered == [7, 7]
+    stale()
+    assert listener.delivered == [7, 7]
+    fresh()
+    assert listener.delivered == [7, 7, 7]
