@@ -25,13 +25,11 @@ from .child import Child
 from .log_limit import LogLimiter
 from .loop import Loop
 from .messages import (
-    Attach,
     BootFailed,
     Broken,
     Drained,
     Heartbeat,
     NodeReport,
-    PeerExited,
     Ready,
     Reconfigure,
     Stop,
@@ -289,8 +287,8 @@ class Supervisor:
         """Gives a new child and a living peer a fresh channel (after_restart)."""
         one, other = socket_pair()
         with one, other:
-            child.tell(Attach(peer.spec.name, busy=child.history.restarts > 0), one.fileno())
-            peer.tell(Attach(child.spec.name, busy=False), other.fileno())
+            child.attach(peer.spec.name, one, busy=child.history.restarts > 0)
+            peer.attach(child.spec.name, other, busy=False)
 
     def _read(self, child: Child) -> None:
         if child.control is None:
@@ -298,7 +296,7 @@ class Supervisor:
         for message in child.control.receive():
             match message:
                 case Heartbeat(report=report):
-                    child.last_beat = self._loop.now()
+                    child.heard(self._loop.now())
                     self._take_report(child, report)
                 case Ready(detail=detail):
                     child.state, child.detail = "running", detail
@@ -324,14 +322,14 @@ class Supervisor:
         process.close()
         if child.control is not None:
             self._loop.remove_channel(child.control)
-        child.process = child.control = None
+        child.ended()
         if child.spec.role == "listener":
             self._totals.keep(child.report)
             child.report = b""
         # Who says why it ends, as without its database, has not died of an event.
         died = "" if exit_code in (ExitCode.OK, ExitCode.RETIRED) or child.reason else describe_exit(exit_code)
         for peer in self._peers(child):
-            peer.tell(PeerExited(child.spec.name, died))
+            peer.detach(child.spec.name, died)
         if self._stopping is not None:
             child.state = "stopped"
             self._stop_next()

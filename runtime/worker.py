@@ -130,6 +130,8 @@ class Worker(Actor):
         self._listener = Channel(channel_socket, ToWorker, takes_descriptors=False)
         self.loop.add_channel(self._listener, self._read_listener)
         self._listener.send(WorkerReady(self._prefetch.wanted), self._page.fileno())
+        # The supervisor gives no further channel before it knows that this one has been read of.
+        self.beat()
 
     def on_peer_exited(self, peer: str, died: str) -> None:
         """The listener is gone: what it delivered will be delivered again by the next one."""
