@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import multiprocess
@@ -38,7 +39,7 @@ def start_process(method: str, target: Callable[..., None], arguments: tuple[Any
     """
     context = multiprocess.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(_PRELOAD)
+        _prepare_fork_server()
     process = context.Process(target=target, args=arguments, name=name)
     with _main_hidden():
         try:
@@ -54,11 +55,21 @@ def fork_server() -> int:
     Returns:
         Its pid. When that changes, the one before has died, and with it every child that it had made.
     """
-    multiprocess.get_context("forkserver").set_forkserver_preload(_PRELOAD)
+    _prepare_fork_server()
     with _main_hidden():
         forkserver.ensure_running()
     pid: int = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - nothing else tells it
     return pid
+
+
+def _prepare_fork_server() -> None:
+    """What the next fork server needs, where one is to be started."""
+    multiprocess.get_context("forkserver").set_forkserver_preload(_PRELOAD)
+    config = multiprocess.process.current_process()._config  # noqa: SLF001 - where multiprocess remembers its folder
+    folder = config.get("tempdir")
+    if folder is not None and not Path(folder).is_dir():
+        # One that ended by an error of its own has removed it; a fresh name, since anybody may have taken the old one.
+        config["tempdir"] = None
 
 
 def end_fork_server(patience: float = 1.0) -> None:

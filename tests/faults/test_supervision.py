@@ -224,6 +224,21 @@ def test_a_child_runs_out_of_descriptors(project: Project, event_store: EventSto
     assert node.terminate() == 0
 
 
+def test_a_fork_server_that_cannot_go_on_is_followed_by_another(project: Project, event_store: EventStore) -> None:
+    """It ends by an error of its own, so in order, and takes every child with it."""
+    project.handlers(HANDLERS)
+    project.configure(PLAIN, restart=QUICK)
+    node = project.start().until_ready()
+    (server,) = [p for p in node.living() if any("forkserver" in part for part in p.cmdline()[:6])]
+    server.rlimit(resource.RLIMIT_NOFILE, (3, 3))
+    os.kill(node.children()["worker:plain:0"], signal.SIGKILL)
+    wait_until(lambda: server not in node.living(), "the fork server has ended", lambda: node.log)
+    event_store.append_to_stream("a", 0, happened(10))
+    node.until_idle("plain", at=10)
+    node.until_ready()
+    assert node.terminate() == 0
+
+
 STUBBORN = """
     import time
     from pathlib import Path
