@@ -7,7 +7,9 @@ Never a fork of the supervisor. Children get a function of this package, bytes a
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import resource
 import signal
 import sys
 import time
@@ -19,6 +21,7 @@ import multiprocess
 from multiprocess import forkserver, resource_tracker
 
 _POLL = 0.005
+_MOST_DESCRIPTORS = 65_536
 _PRELOAD = [f"{__package__}.preload"]
 
 
@@ -37,6 +40,7 @@ def start_process(method: str, target: Callable[..., None], arguments: tuple[Any
     Raises:
         OSError: No process could be made now.
     """
+    _allow_descriptors()
     context = multiprocess.get_context(method)
     if method == "forkserver":
         _prepare_fork_server()
@@ -55,11 +59,26 @@ def fork_server() -> int:
     Returns:
         Its pid. When that changes, the one before has died, and with it every child that it had made.
     """
+    _allow_descriptors()
     _prepare_fork_server()
     with _main_hidden():
         forkserver.ensure_running()
     pid: int = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - nothing else tells it
     return pid
+
+
+@functools.cache
+def _allow_descriptors() -> None:
+    """Lets this process and its children have as many descriptors as they may need: once, at the first child.
+
+    Supervisor and listener need three for each worker, so the usual 1,024 would be too few for some hundred workers.
+    """
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _MOST_DESCRIPTORS)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            # Where the system names no limit it may have one all the same.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _prepare_fork_server() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from eventstore.store import EventData, EventStore
@@ -98,4 +100,20 @@ def handle(event, context): ...
     node.until_idle("s", at=1)
     restarts = {child["name"]: child["restarts"] for child in node.status()["children"]}
     assert restarts["worker:once:0"] == 0
+    assert node.terminate() == 0
+
+
+def test_a_node_may_have_as_many_descriptors_as_the_system_lets_it(project: Project, event_store: EventStore) -> None:
+    """Three for each worker in listener and supervisor; what a shell or a service manager allows at first is little."""
+    project.handlers(HANDLERS)
+    project.configure(PLAIN + "concurrency = 32\n")
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (90, usual[1]))
+    try:
+        node = project.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    wait_until(lambda: node.subscription("s").get("workers") == 32, "all workers are there", lambda: node.log)
+    node.until_ready()
+    assert {child["restarts"] for child in node.status()["children"]} == {0}
     assert node.terminate() == 0
