@@ -22,6 +22,8 @@ Callback = Callable[[], None]
 
 # The longest wait that every poller takes; a timer beyond it costs an idle turn now and then.
 _LONGEST_WAIT = 3600.0
+# So many void timers are not worth a look.
+_FEW_TIMERS = 100
 # How long to stay awake for an answer: about what it costs to sleep and be woken instead. In seconds.
 _AWAKE = 0.0001
 # How soon answers must come to a loop that sleeps, which takes longer by just that, for it to try staying awake.
@@ -41,14 +43,21 @@ class HasFileno(Protocol):
 class Timer:
     """A callback that is due once; `cancel` makes it never run."""
 
-    __slots__ = ("callback",)
+    __slots__ = ("_on_cancel", "callback")
 
-    def __init__(self, callback: Callback) -> None:
+    def __init__(self, callback: Callback, on_cancel: Callback) -> None:
         self.callback: Callback | None = callback
+        self._on_cancel = on_cancel
+
+    def take(self) -> Callback | None:
+        """The callback, for the one time that it runs; None where the timer is void."""
+        callback, self.callback = self.callback, None
+        return callback
 
     def cancel(self) -> None:
-        """Makes the timer void."""
-        self.callback = None
+        """Makes the timer void; does nothing where it has run."""
+        if self.take() is not None:
+            self._on_cancel()
 
 
 class Source:
@@ -74,6 +83,7 @@ class Loop:
         self._poller = create_poller() if poller is None else poller
         self._sources: dict[int, Source] = {}
         self._timers: list[tuple[float, int, Timer]] = []
+        self._void_timers = 0
         self._order = itertools.count()
         self._channels: dict[Channel[Any], int] = {}
         self._stopped = False
@@ -84,7 +94,7 @@ class Loop:
 
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         """Runs a callback once after so many seconds."""
-        timer = Timer(callback)
+        timer = Timer(callback, self._drop_void_timers)
         heapq.heappush(self._timers, (self.now() + seconds, next(self._order), timer))
         return timer
 
@@ -179,6 +189,7 @@ class Loop:
     def _wait(self, longest: float | None) -> float | None:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
+            self._void_timers -= 1
         if not self._timers:
             return longest
         wait = min(max(0.0, self._timers[0][0] - self.now()), _LONGEST_WAIT)
@@ -188,8 +199,19 @@ class Loop:
         now = self.now()
         while self._timers and self._timers[0][0] <= now and not self._stopped:
             _, _, timer = heapq.heappop(self._timers)
-            if timer.callback is not None:
-                timer.callback()
+            callback = timer.take()
+            if callback is not None:
+                callback()
+            else:
+                self._void_timers -= 1
+
+    def _drop_void_timers(self) -> None:
+        """One more is void: they are dropped once they are the most, as they may be due in hours only."""
+        self._void_timers += 1
+        if self._void_timers > max(_FEW_TIMERS, len(self._timers) // 2):
+            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+            heapq.heapify(self._timers)
+            self._void_timers = 0
 
     def close(self) -> None:
         """Closes every channel and the poller."""

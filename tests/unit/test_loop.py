@@ -153,6 +153,30 @@ def test_call_every_runs_at_once_and_makes_up_for_nothing(clocked: Clocked) -> N
     assert ran == [1_000.0, 1_010.0, 1_011.0]
 
 
+def test_timers_that_were_cancelled_do_not_pile_up(loop: Loop) -> None:
+    ran: list[int] = []
+    for number in range(10_000):
+        loop.call_later(3_600, lambda: ran.append(-1)).cancel()
+        if number % 1_000 == 0:
+            loop.call_later(0, lambda number=number: ran.append(number))
+    assert len(loop._timers) < 500
+    cancelled = loop.call_later(0, lambda: ran.append(-1))
+    cancelled.cancel()
+    cancelled.cancel()
+    loop.turn(LONG)
+    assert ran == list(range(0, 10_000, 1_000))
+
+
+def test_to_cancel_a_timer_that_has_run_changes_nothing(loop: Loop) -> None:
+    timers = [loop.call_later(0, lambda: None) for _ in range(1_000)]
+    loop.turn(LONG)
+    for timer in timers:
+        timer.cancel()
+    kept = [loop.call_later(3_600, lambda: None) for _ in range(3)]
+    assert len(loop._timers) == len(kept)
+    assert loop._void_timers == 0
+
+
 def test_stop_ends_the_run_after_the_callback_at_hand(loop: Loop) -> None:
     ran: list[str] = []
     loop.call_later(0, lambda: ran.append("before"))
