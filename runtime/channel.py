@@ -8,6 +8,7 @@ here, and a peer that stops reading never stops this process.
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 import struct
@@ -144,7 +145,11 @@ class Channel(Generic[Incoming]):
         self._unsent.clear()
 
     def receive(self) -> list[Incoming]:
-        """All complete messages that have arrived; sets `closed` when the peer is gone."""
+        """All complete messages that have arrived; sets `closed` when the peer is gone.
+
+        Raises:
+            OSError: A descriptor came with one, and this process can have no more of them.
+        """
         messages: list[Incoming] = []
         received = self._received
         size = _CHUNK
@@ -173,11 +178,12 @@ class Channel(Generic[Incoming]):
 
     def _receive_some(self) -> int:
         """Reads into `_space`; returns how much, 0 where nothing is there or the peer is gone."""
+        flags = 0
         try:
             if not self._takes_descriptors:
                 size = self._sock.recv_into(_space)
             else:
-                size, ancillary, _, _ = self._sock.recvmsg_into([_space], _ANCILLARY)
+                size, ancillary, flags, _ = self._sock.recvmsg_into([_space], _ANCILLARY)
                 for level, kind, data in ancillary:
                     if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                         self._take_over(array.array("i", data[: len(data) - len(data) % 4]))
@@ -185,6 +191,10 @@ class Channel(Generic[Incoming]):
             return 0
         except OSError:
             size = 0
+        if flags & socket.MSG_CTRUNC:
+            raise OSError(
+                errno.EMFILE, "no descriptor is left for one that came with a message: raise the limit (ulimit -n)"
+            )
         if not size:
             self.closed = True
         return size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import struct
 from collections.abc import Iterator
@@ -258,3 +259,18 @@ def test_a_socket_pair_is_connected() -> None:
         one.sendall(b"x")
         assert other.recv(1) == b"x"
         assert one.family == socket.AF_UNIX
+
+
+def test_a_descriptor_that_the_system_has_no_room_for_is_named(
+    pair: tuple[Channel[ToChild], Channel[ToChild]], pipe: tuple[int, int]
+) -> None:
+    one, other = pair
+    one.send(Attach("listener", busy=False), pipe[0])
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Those that are open stay open.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
+    try:
+        with pytest.raises(OSError, match="no descriptor is left for one that came with a message"):
+            other.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
