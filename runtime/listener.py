@@ -176,7 +176,10 @@ class Listener(Actor):
 
     def _poll(self) -> None:
         """Asks for the heads of all streams with one query, whether or not notifications come."""
-        self._appended(self._reading.run(stream_heads(self._statements, list(self._by_stream))))
+        heads = self._reading.run(stream_heads(self._statements, list(self._by_stream)))
+        for stream, head in heads.items():
+            for subscription in self._by_stream[stream]:
+                subscription.polled(head)
 
     # Whether LISTEN works
 

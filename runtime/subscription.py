@@ -164,6 +164,8 @@ class RunningSubscription:
         self._owner = ""
         self._terms = terms
         halted = None if terms.halted_at is None else Halted(terms.halted_at, terms.halted_reason or "")
+        # Not what was heard of it before: it may have been deleted for good, and begun anew.
+        self._head = self._around.head_of(self.subscription.stream)
         ahead = self._ahead(message.last_seen or 0)
         if halted is None and ahead is not None:
             halted = ahead
@@ -187,13 +189,14 @@ class RunningSubscription:
 
     def _ahead(self, last_seen: int) -> Halted | None:
         """Halts where the checkpoint is ahead of the stream: new events would pass unseen until it is reached."""
-        head = self._around.head_of(self.subscription.stream)
+        head = self._head
         if head is None or last_seen <= head or last_seen == self.subscription.start_from:
             return None
         return Halted(
             last_seen,
-            f"the checkpoint {last_seen} is ahead of the stream, which ends at {head}, as after a restored backup; "
-            f"set it right with `eventstore-runtime reset {self.subscription.name} --to {head}`",
+            f"the checkpoint {last_seen} is ahead of the stream, which ends at {head}, as after a restored backup, or "
+            "where the stream was deleted for good and begun anew; set it right with "
+            f"`eventstore-runtime reset {self.subscription.name} --to {head}`",
         )
 
     def terms_changed(self, terms: Terms) -> None:
@@ -240,6 +243,12 @@ class RunningSubscription:
         """The stream has events up to `position`."""
         self._head = max(position, self._head or 0)
         self.happened(inputs.Appended(position))
+
+    def polled(self, head: int) -> None:
+        """The stream ends at `head`, as the database says: which also tells where it begins anew."""
+        self._head = head
+        ahead = self._ahead(self.machine.checkpoint) if self.machine.phase in (Phase.CATCHING_UP, Phase.LIVE) else None
+        self.happened(inputs.Appended(head) if ahead is None else inputs.Halt(ahead.number, ahead.reason))
 
     def from_worker(self, subscriber: tuple[str, int], message: WorkerToListener) -> None:
         """A worker reported."""

@@ -247,3 +247,26 @@ def test_what_cannot_be_done_is_one_clear_sentence(
         run(conn, save_checkpoint(statements, number, run(conn, begin_epoch(statements, number, "n")).epoch, 2))
     code = 1 if arguments[1] == "t" else 2
     assert complaint in steer(project, *arguments, code=code)
+
+
+def test_a_stream_that_begins_anew_halts_its_subscription_and_is_followed_after_a_reset(
+    project: Project, database_url: str, schema: str, event_store: EventStore
+) -> None:
+    project.handlers(HANDLERS)
+    project.configure(
+        PLAIN.format(handler="plain", more='stream = "a"'), runtime="heartbeat_interval = 0.1\npoll_interval = 0.1"
+    )
+    event_store.append_to_stream("a", 0, [EventData("E", {}) for _ in range(10)])
+    node = project.start().until_ready()
+    node.until_idle("s", at=10)
+    with EventStore(database_url, schema=schema, enable_hard_deletes=True) as store:
+        store.delete_stream("a", "any_version", "hard")
+    event_store.append_to_stream("a", 0, [EventData("E", {}) for _ in range(3)])
+    halted = node.until_state("s", "halted")
+    assert "the checkpoint 10 is ahead of the stream, which ends at 3" in halted["reason"]
+    event_store.reset_subscription("a", "s", 0)
+    node.until_idle("s", at=3)
+    event_store.append_to_stream("a", 3, [EventData("E", {}) for _ in range(3)])
+    node.until_idle("s", at=6)
+    assert sorted(int(line[0]) for line in calls(project, "s")) == sorted([*range(1, 11), *range(1, 7)])
+    assert node.terminate() == 0
