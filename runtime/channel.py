@@ -27,6 +27,8 @@ _HEADER_SIZE = _HEADER.size
 _CHUNK = 256 * 1024
 _MOST_DESCRIPTORS = 16
 _ANCILLARY = socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+# A plain number: to compute with one of the module's enumerations takes as long as the system call.
+_TRUNCATED = int(socket.MSG_CTRUNC)
 # One for all channels of a process, which take turns: to allocate so much takes longer than to read a message.
 _space = memoryview(bytearray(_CHUNK))
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
@@ -191,7 +193,7 @@ class Channel(Generic[Incoming]):
             return 0
         except OSError:
             size = 0
-        if flags & socket.MSG_CTRUNC:
+        if flags & _TRUNCATED:
             raise OSError(
                 errno.EMFILE, "no descriptor is left for one that came with a message: raise the limit (ulimit -n)"
             )
