@@ -24,8 +24,8 @@ Callback = Callable[[], None]
 _LONGEST_WAIT = 3600.0
 # So many void timers are not worth a look.
 _FEW_TIMERS = 100
-# How long to stay awake for an answer: about what it costs to sleep and be woken instead. In seconds.
-_AWAKE = 0.0001
+# How long to stay awake for an answer, in seconds: a few times what it costs to sleep and be woken instead.
+_AWAKE = 0.0002
 # How soon answers must come to a loop that sleeps, which takes longer by just that, for it to try staying awake.
 _SOON = 0.0003
 # So many more in time than late make it worth it; no more than the most are counted.

@@ -88,6 +88,7 @@ class SubscriptionMachine:
         self._saving = False
         self._timer_set = False
         self._since_save = 0
+        self._ends_catch_up = False
 
     # What the shell may ask
 
@@ -283,6 +284,8 @@ class SubscriptionMachine:
             # All that was committed when the read began has been seen: a hint from before it that names
             # more speaks of deleted events, and must not lead to another read.
             self._tracker.scanned(self._head_at_read)
+            if self.phase is Phase.CATCHING_UP:
+                self._ends_catch_up = self._tracker.scanned_to > self._saved
             self.phase = Phase.LIVE
         self._at_head = message.complete
         self._finished(sifted.finished)
@@ -391,10 +394,13 @@ class SubscriptionMachine:
         self._stop_when_drained()
 
     def _checkpoint_when_due(self) -> None:
-        """Saves at the threshold; otherwise sees to it that the timer runs while anything is to be saved."""
+        """Saves at the threshold; otherwise sees to it that the timer runs while anything is to be saved.
+
+        The last event of a catch-up need not wait for the timer: who waits for that end waits for its checkpoint.
+        """
         if self._tracker.position <= self._saved:
             return
-        if self._since_save >= self.options.checkpoint_threshold:
+        if self._since_save >= self.options.checkpoint_threshold or (self._ends_catch_up and not self.unfinished):
             self._save()
         if not self._timer_set and not self._saving:
             self._timer_set = True
@@ -406,6 +412,7 @@ class SubscriptionMachine:
             return
         self._saving = True
         self._since_save = 0
+        self._ends_catch_up = self._ends_catch_up and self.unfinished > 0
         self._effects.append(SaveCheckpoint(self.epoch, position))
 
     # The end

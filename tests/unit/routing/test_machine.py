@@ -249,7 +249,7 @@ def test_the_checkpoint_waits_for_the_lowest_unfinished_event() -> None:
     assert made.stored == 3
 
 
-def test_the_threshold_saves_at_once_and_the_timer_the_rest() -> None:
+def test_the_threshold_and_the_end_of_a_catch_up_save_at_once_and_the_timer_the_rest() -> None:
     made, (worker,) = world(*[None] * 3, capacity=3, checkpoint_threshold=2)
     made.answer_read()
     take_all(worker)
@@ -262,9 +262,19 @@ def test_the_threshold_saves_at_once_and_the_timer_the_rest() -> None:
     made.answer_request()
     made.handle(worker)
     made.hear(worker)
+    assert [save.position for save in made.saves] == [3], "the catch-up has ended"
+    made.answer_request()
+    while made.checkpoint_timers:
+        made.fire_checkpoint_timer()
+    made.append(None)
+    made.notify()
+    made.answer_read()
+    take_all(worker)
+    made.handle(worker)
+    made.hear(worker)
     assert not made.saves
     made.fire_checkpoint_timer()
-    assert [save.position for save in made.saves] == [3]
+    assert [save.position for save in made.saves] == [4]
 
 
 def test_the_checkpoint_timer_does_not_end_the_catch_up() -> None:
@@ -289,7 +299,6 @@ def test_a_checkpoint_that_could_not_be_written_stays_due() -> None:
     take_all(worker)
     made.handle(worker)
     made.hear(worker)
-    made.fire_checkpoint_timer()
     made.answer_request(fails=True)
     assert made.checkpoint_timers == 1
     made.settle()
