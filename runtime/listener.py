@@ -34,6 +34,7 @@ from .at_hand import AtHand
 from .canary import Canary
 from .channel import Channel
 from .database import connect_to
+from .loop import Timer
 from .messages import (
     AttemptsSaved,
     CheckpointSaved,
@@ -91,6 +92,7 @@ class Listener(Actor):
         self._incarnations = itertools.count(1)
         self._notifications = 0
         self._canary = Canary(f"{plan.node} {secrets.token_hex(8)}", patience=plan.canary_interval)
+        self._while_silent: dict[str, Timer] = {}
         self._undrained: set[str] = set()
         self._draining = False
         self._report_due = False
@@ -178,7 +180,7 @@ class Listener(Actor):
         """Asks for the heads of all streams with one query, whether or not notifications come."""
         heads = self._reading.run(stream_heads(self._statements, list(self._by_stream)))
         for stream, head in heads.items():
-            for subscription in self._by_stream[stream]:
+            for subscription in list(self._by_stream.get(stream, ())):
                 subscription.polled(head)
 
     # Whether LISTEN works
@@ -200,11 +202,14 @@ class Listener(Actor):
         if self._canary.heard(payload, self.loop.now()) and was_silent:
             self.log.info("listen_works", round_trip=self._canary.round_trip)
             self.changed()
+            # Should it fall silent again before they are due, they would go on beside those that begin then.
+            for timer in self._while_silent.values():
+                timer.cancel()
 
     def _poll_while_silent(self) -> None:
         if self._canary.silent:
             self._poll()
-            self.loop.call_later(_SILENT_POLL, self._poll_while_silent)
+            self._while_silent["poll"] = self.loop.call_later(_SILENT_POLL, self._poll_while_silent)
 
     def _renew_while_silent(self) -> None:
         """A session that is up and deaf holds nothing that would be lost with it, so that a new one can replace it."""
@@ -212,11 +217,11 @@ class Listener(Actor):
             self.loop.unwatch(self._listening.fileno())
             self._listening.close()
             self._listen()
-            self.loop.call_later(_SILENT_RENEWAL, self._renew_while_silent)
+            self._while_silent["renew"] = self.loop.call_later(_SILENT_RENEWAL, self._renew_while_silent)
 
     def _appended(self, heads: dict[str, int]) -> None:
         for stream, position in heads.items():
-            for subscription in self._by_stream[stream]:
+            for subscription in list(self._by_stream.get(stream, ())):
                 subscription.appended(position)
 
     # The lock-holder
@@ -342,7 +347,11 @@ class Listener(Actor):
     def _ended(self, name: str) -> None:
         """A subscription of an older plan is drained: its workers may go, and the one of the new plan begins."""
         self._ending.discard(name)
-        self._by_stream[self._subscriptions[name].subscription.stream].remove(self._subscriptions[name])
+        ended = self._subscriptions[name]
+        followers = self._by_stream[ended.subscription.stream]
+        followers.remove(ended)
+        if not followers:
+            del self._by_stream[ended.subscription.stream]
         del self._subscriptions[name]
         self.control.send(SubscriptionEnded(name))
         if any(subscription.name == name for subscription in self.plan.subscriptions):

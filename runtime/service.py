@@ -65,8 +65,10 @@ class Service:
 
     def _send(self, assignment: str) -> None:
         if self._notifier is not None:
-            # sdnotify encodes as latin-1, and leaves out silently what does not fit.
-            self._notifier.notify(assignment.encode("ascii", "backslashreplace").decode())
+            # A line is an assignment, whatever names are in it. sdnotify encodes as latin-1, and leaves out silently
+            # what does not fit.
+            line = " ".join(assignment.splitlines())
+            self._notifier.notify(line.encode("ascii", "backslashreplace").decode())
 
 
 def describe(status: NodeStatus) -> str:

@@ -56,6 +56,13 @@ def test_ready_is_said_once_and_every_state_when_it_changes(manager: socket.sock
     assert heard(manager) == []
 
 
+def test_a_name_of_several_lines_says_nothing_more_than_itself(manager: socket.socket) -> None:
+    service = Service(os.environ)
+    service.tell(node_status(subscription("a\nSTOPPING=1", state="halted"), ready=False, state="degraded"))
+    assert heard(manager) == ["STATUS=degraded, 1 subscriptions; subscriptions halted: a STOPPING=1"]
+    service.close()
+
+
 def test_what_is_halted_is_named() -> None:
     status = node_status(subscription("a", state="halted"), subscription("b", state="failed"), state="degraded")
     assert describe(status) == "degraded, 2 subscriptions; subscriptions halted: a, b"
