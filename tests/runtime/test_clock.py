@@ -64,4 +64,4 @@ def test_a_clock_that_jumps_an_hour_changes_nothing(project: Project, event_stor
         event_store.append_to_stream("a", number - 1, [EventData("Happened", {})])
         node.until_idle("plain", at=number)
     assert {child["restarts"] for child in node.status()["children"]} == {0}
-    assert node.terminate() == 0
+    assert node.terminate() == 0, node.log

@@ -259,11 +259,16 @@ def interrupted_when(fact: Callable[[], object], what: str) -> Iterator[None]:
         wait_until(fact, what)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    with ThreadPoolExecutor(1) as threads:
-        begun = threads.submit(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            yield
-        begun.result()
+    # A shell starts what it puts into the background with Ctrl-C ignored, the tests too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            begun = threads.submit(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+            begun.result()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupted_leader_leaves_the_turn_to_others(event_store: EventStore, crowd: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import multiprocess.forkserver
@@ -58,6 +59,17 @@ def test_the_fork_server_and_its_tracker_can_be_ended_and_come_again() -> None:
     assert not psutil.pid_exists(server)
     assert not psutil.pid_exists(tracker)
     end_fork_server()
+    again = start()
+    again.join()
+    assert again.exitcode == 0
+
+
+def test_a_fork_server_that_has_gone_with_its_folder_does_not_disturb_the_end() -> None:
+    start().join()
+    server = multiprocess.forkserver._forkserver
+    os.kill(server._forkserver_pid, signal.SIGKILL)
+    Path(server._forkserver_address).unlink()
+    end_fork_server(patience=60.0)
     again = start()
     again.join()
     assert again.exitcode == 0
