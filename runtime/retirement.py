@@ -43,8 +43,11 @@ class Retirement:
         self._events = 0
         self._checked_events = 0
         self._checked_at = float("-inf")
-        self.left = sys.maxsize if max_events is None else max_events
+
+    @property
+    def left(self) -> int:
         """Events until it is due by their number, 1 or more."""
+        return sys.maxsize if self._max_events is None else max(1, self._max_events - self._events)
 
     def handled(self, events: int, now: float) -> str:
         """Takes note of handled events.
@@ -57,10 +60,8 @@ class Retirement:
             Why it is due, in words; empty while it is not.
         """
         self._events += events
-        if self._max_events is not None:
-            self.left = max(1, self._max_events - self._events)
-            if self._events >= self._max_events:
-                return f"it has handled {self._events} events (max_events_per_worker)"
+        if self._max_events is not None and self._events >= self._max_events:
+            return f"it has handled {self._events} events (max_events_per_worker)"
         if self._max_rss is None or not self._is_check_due(now):
             return ""
         self._checked_events, self._checked_at = self._events, now

@@ -163,16 +163,22 @@ def test_a_worker_that_dies_while_its_subscription_ends_comes_back_for_the_next(
     assert node.terminate() == 0
 
 
-def test_a_lock_holder_that_dies_while_a_subscription_ends_harms_no_other(
-    project: Project, event_store: EventStore
-) -> None:
+def kill_while_one_ends(project: Project, event_store: EventStore, child: str) -> Node:
+    """A node that goes on with `other`, after a child was killed while a reload was ending `s`."""
     node = at_work(project, event_store, s=("patient", 1), other=("patient", 1))
     project.configure(subscriptions(other=("patient", 1)))
     reload(node, "reloaded")
-    os.kill(node.children()["lock-holder"], signal.SIGKILL)
-    wait_until(lambda: restarts(node)["lock-holder"] == 1, "the lock-holder comes back", lambda: node.log)
+    os.kill(node.children()[child], signal.SIGKILL)
+    wait_until(lambda: restarts(node)[child] == 1, "it comes back", lambda: node.log)
     (project.folder / "go").touch()
     node.until_idle("other", at=1)
+    return node
+
+
+def test_a_lock_holder_that_dies_while_a_subscription_ends_harms_no_other(
+    project: Project, event_store: EventStore
+) -> None:
+    node = kill_while_one_ends(project, event_store, "lock-holder")
     assert restarts(node)["listener"] == 0
     wait_until(lambda: "worker:s:0" not in node.children(), "the removed worker is gone", lambda: node.log)
     assert node.terminate() == 0
@@ -181,13 +187,7 @@ def test_a_lock_holder_that_dies_while_a_subscription_ends_harms_no_other(
 def test_a_listener_that_dies_while_a_subscription_ends_keeps_no_lock_of_it(
     project: Project, event_store: EventStore
 ) -> None:
-    node = at_work(project, event_store, s=("patient", 1), other=("patient", 1))
-    project.configure(subscriptions(other=("patient", 1)))
-    reload(node, "reloaded")
-    os.kill(node.children()["listener"], signal.SIGKILL)
-    wait_until(lambda: restarts(node)["listener"] == 1, "the listener comes back", lambda: node.log)
-    (project.folder / "go").touch()
-    node.until_idle("other", at=1)
+    node = kill_while_one_ends(project, event_store, "listener")
     with subscribe_to_all_streams(event_store, "s") as subscription:
         wait_until(lambda: subscription.subscribed, "its lock is free for others", lambda: node.log)
     assert node.terminate() == 0
