@@ -87,7 +87,8 @@ class Readers:
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._began = 0.0
+        # Until a status without a finished event comes, which there may be none of where the start was quick.
+        self._began = perf_counter()
         self.events_per_second = 0.0
         self.events_read = 0
 
